@@ -1,0 +1,39 @@
+/** One process of the shop, as `npm start`, the tests and the images run it. */
+export interface Service {
+  /** Folder under `services/`, and the name in logs, metrics and credentials. */
+  readonly name: string;
+  /** Port of its HTTP interface unless `portVariable` says otherwise. */
+  readonly port: number;
+  readonly portVariable: string;
+  /** Folders below `DATA_DIR` that it may write. All else on the disk is read-only or out of reach to it. */
+  readonly writes: readonly string[];
+}
+
+/** Every service, in the order in which an order first meets them. */
+export const services: readonly Service[] = [
+  { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [] },
+  { name: "coordinator", port: 8088, portVariable: "COORDINATOR_PORT", writes: [] },
+  { name: "inventory", port: 8082, portVariable: "INVENTORY_PORT", writes: [] },
+  { name: "payment", port: 8083, portVariable: "PAYMENT_PORT", writes: [] },
+  { name: "fraud", port: 8084, portVariable: "FRAUD_PORT", writes: [] },
+  { name: "fulfillment", port: 8085, portVariable: "FULFILLMENT_PORT", writes: [] },
+  { name: "notification", port: 8086, portVariable: "NOTIFICATION_PORT", writes: ["mail"] },
+];
+
+/**
+ * Arguments for `node` that start `service` under the permission model with just what it needs: the network,
+ * reading the project, and writing its own folders of `dataDir`. No child processes, workers, add-ons or other files.
+ * @param root The project's folder.
+ */
+export function nodeArguments(service: Service, options: { root: string; dataDir: string }): string[] {
+  return [
+    "--permission",
+    "--allow-net",
+    `--allow-fs-read=${options.root}`,
+    ...service.writes.flatMap((folder) => [
+      `--allow-fs-read=${options.dataDir}/${folder}`,
+      `--allow-fs-write=${options.dataDir}/${folder}`,
+    ]),
+    `${options.root}/services/${service.name}/main.ts`,
+  ];
+}
