@@ -27,6 +27,8 @@ export const services: readonly Service[] = [
  */
 export function nodeArguments(service: Service, options: { root: string; dataDir: string }): string[] {
   return [
+    // Stripping types and allowing the network are marked experimental in Node 26, and said so at each start.
+    "--disable-warning=ExperimentalWarning",
     "--permission",
     "--allow-net",
     `--allow-fs-read=${options.root}`,

@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Line } from "../../order/v1/order_pb.ts";
+import { file_shop_order_v1_order } from "../../order/v1/order_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file shop/checkout/v1/release_stock.proto.
  */
 export const file_shop_checkout_v1_release_stock: GenFile = /*@__PURE__*/
-  fileDesc("CiRzaG9wL2NoZWNrb3V0L3YxL3JlbGVhc2Vfc3RvY2sucHJvdG8SEHNob3AuY2hlY2tvdXQudjEiIAoMUmVsZWFzZVN0b2NrEhAKCG9yZGVyX2lkGAEgASgJYgZwcm90bzM");
+  fileDesc("CiRzaG9wL2NoZWNrb3V0L3YxL3JlbGVhc2Vfc3RvY2sucHJvdG8SEHNob3AuY2hlY2tvdXQudjEiRAoMUmVsZWFzZVN0b2NrEhAKCG9yZGVyX2lkGAEgASgJEiIKBWxpbmVzGAIgAygLMhMuc2hvcC5vcmRlci52MS5MaW5lYgZwcm90bzM", [file_shop_order_v1_order]);
 
 /**
  * checkout.release_stock.<order>: command to inventory: give back what is reserved, and reserve nothing later.
@@ -22,6 +24,13 @@ export type ReleaseStock = Message<"shop.checkout.v1.ReleaseStock"> & {
    * @generated from field: string order_id = 1;
    */
   orderId: string;
+
+  /**
+   * The order's lines. How much of them is reserved, inventory knows best.
+   *
+   * @generated from field: repeated shop.order.v1.Line lines = 2;
+   */
+  lines: Line[];
 };
 
 /**

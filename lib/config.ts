@@ -1,0 +1,54 @@
+import { z } from "zod";
+
+/** A person has to mend something before the service can start; the message says what. */
+export class StartError extends Error {
+  override name = "StartError";
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads the variables that `shape` names, with their defaults. An empty variable counts as unset.
+ *
+ * @param shape Variable to zod schema; each takes a string.
+ * @throws {StartError} `Cannot start payment: set NATS_URL`, with a line for each variable that is at fault. A wrong
+ * value is not repeated: it may be a secret.
+ */
+export function readConfig<S extends z.ZodRawShape>(
+  service: string,
+  shape: S,
+  environment: Environment,
+): z.infer<z.ZodObject<S>> {
+  const set = Object.fromEntries(
+    Object.entries(environment).filter(([, value]) => value !== undefined && value !== ""),
+  );
+  const read = z.object(shape).safeParse(set);
+  if (read.success) return read.data;
+  const faults = read.error.issues.map((issue) => {
+    const name = String(issue.path[0]);
+    return name in set ? `correct ${name} (${issue.message})` : `set ${name}`;
+  });
+  throw new StartError(`Cannot start ${service}: ${[...new Set(faults)].join(", ")}`);
+}
+
+/** A TCP port. */
+export const port = (standard: number) => z.coerce.number().int().min(0).max(65_535).default(standard);
+
+/** A span of time in milliseconds. */
+export const milliseconds = (standard: number) => z.coerce.number().int().min(1).default(standard);
+
+/** What every service reads. */
+export const common = {
+  /** Comma-separated server URLs. */
+  NATS_URL: z.string(),
+  /** Address to listen on. Loopback unless said otherwise. */
+  HOST: z.string().default("127.0.0.1"),
+  /** Bearer token of the operator endpoints. No default here: only the embedded run, on loopback, supplies one. */
+  OPERATOR_TOKEN: z.string().min(1),
+  /** Base URL under which messages name their schemas. */
+  REGISTRY_URL: z.url().default("http://127.0.0.1:8081"),
+  LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
+} as const;
+
+/** The configuration that {@linkcode common} describes. */
+export type CommonConfig = z.infer<z.ZodObject<typeof common>>;

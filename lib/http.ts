@@ -1,0 +1,126 @@
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { routePath } from "hono/route";
+import { secureHeaders } from "hono/secure-headers";
+import type { Logger } from "pino";
+import type { z } from "zod";
+import { LedgerBusyError, LedgerTimeoutError, type TraceContext, traceFrom, traceId } from "../nats/mod.ts";
+import type { Metrics } from "./metrics.ts";
+import { Problem, problemResponse } from "./problem.ts";
+
+/** What the routes of a service find in their context. */
+export interface Env {
+  Variables: { trace: TraceContext; log: Logger };
+}
+
+/** An order of a hundred lines takes about 6 KiB. */
+const MAX_BODY_BYTES = 64 * 1024;
+
+/**
+ * The ground of a service's HTTP interface: trace context from `traceparent`, a log line and a metric for each request,
+ * security headers, a limit on bodies, and every error as RFC 9457 problem details without a word about the inside.
+ */
+export function createApp(options: { log: Logger; metrics: Metrics }): Hono<Env> {
+  const { metrics } = options;
+  const app = new Hono<Env>();
+  app.use(async (context, next) => {
+    const started = performance.now();
+    const trace = traceFrom(context.req.header("traceparent"), context.req.header("tracestate"));
+    const log = options.log.child({ trace_id: traceId(trace) });
+    context.set("trace", trace);
+    context.set("log", log);
+    await next();
+    const seconds = (performance.now() - started) / 1000;
+    const { method, path } = context.req;
+    const { status } = context.res;
+    metrics.httpSeconds.observe({ method, route: routePath(context, -1), status }, seconds);
+    log.debug({ method, path, status, ms: Math.round(seconds * 1000) }, "request");
+  });
+  app.use(secureHeaders());
+  app.use(
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: () => {
+        throw new Problem(413, "body-too-large", {
+          title: "Body too large",
+          detail: `The body of a request may have ${MAX_BODY_BYTES} bytes`,
+        });
+      },
+    }),
+  );
+  app.notFound((context) =>
+    problemResponse(
+      context,
+      new Problem(404, "not-found", { title: "Not found", detail: `There is no ${context.req.path}` }),
+    ),
+  );
+  app.onError((cause, context) => {
+    if (cause instanceof Problem) return problemResponse(context, cause);
+    if (cause instanceof LedgerTimeoutError || cause instanceof LedgerBusyError) {
+      context.var.log.warn({ err: cause }, "a request could not be stored in time");
+      return problemResponse(
+        context,
+        new Problem(503, "unavailable", {
+          title: "Not available right now",
+          detail: "The request may or may not have been stored. Send it again: it will be carried out once",
+          headers: { "retry-after": "1" },
+        }),
+      );
+    }
+    context.var.log.error({ err: cause, path: context.req.path }, "a request failed");
+    return problemResponse(
+      context,
+      new Problem(500, "internal", {
+        title: "Internal error",
+        detail: "The request could not be carried out",
+      }),
+    );
+  });
+  return app;
+}
+
+/**
+ * The request's JSON body, checked.
+ * @throws {Problem} 415 for another content type, 400 for what is no JSON, 422 with every fault and its place for what
+ * does not fit the schema.
+ */
+export async function readBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
+  const type = request.headers.get("content-type") ?? "";
+  if (!/^application\/(.+\+)?json\b/i.test(type)) {
+    throw new Problem(415, "unsupported-media-type", {
+      title: "Unsupported media type",
+      detail: "Send the body as `Content-Type: application/json`",
+    });
+  }
+  let body: unknown;
+  const text = await request.text();
+  try {
+    body = JSON.parse(text);
+  } catch {
+    throw new Problem(400, "malformed-json", {
+      title: "Malformed JSON",
+      detail: "The body is not valid JSON",
+    });
+  }
+  const read = schema.safeParse(body);
+  if (read.success) return read.data;
+  const errors = read.error.issues.map((issue) => ({ pointer: pointer(issue.path), detail: issue.message }));
+  throw new Problem(422, "invalid-request", {
+    title: "Invalid request",
+    detail: errors.map((error) => `${error.pointer || "body"}: ${error.detail}`).join("; "),
+    extra: { errors },
+  });
+}
+
+/** RFC 6901. */
+function pointer(path: readonly PropertyKey[]): string {
+  return path.map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
+}
+
+/** Time that a request may wait for its commit. A client that gives up earlier may send the request again. */
+const REQUEST_DEADLINE_MS = 10_000;
+
+/** Aborts when a request has waited long enough for the ledger. */
+export function requestDeadline(): AbortSignal {
+  return AbortSignal.timeout(REQUEST_DEADLINE_MS);
+}

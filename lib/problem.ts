@@ -1,0 +1,43 @@
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+
+/** RFC 9457 problem details, as an error that ends a request. */
+export class Problem extends Error {
+  override name = "Problem";
+  readonly status: ContentfulStatusCode;
+  readonly type: string;
+  readonly title: string;
+  readonly extra: Readonly<Record<string, unknown>>;
+  readonly headers: Readonly<Record<string, string>>;
+
+  /**
+   * @param type Last part of the problem's URI: `out-of-range` becomes `urn:problem:shop:out-of-range`. It names the
+   * kind of problem for programs; `detail` tells a person about this one.
+   */
+  constructor(
+    status: ContentfulStatusCode,
+    type: string,
+    options: {
+      title: string;
+      detail: string;
+      extra?: Record<string, unknown>;
+      headers?: Record<string, string>;
+    },
+  ) {
+    super(options.detail);
+    this.status = status;
+    this.type = `urn:problem:shop:${type}`;
+    this.title = options.title;
+    this.extra = options.extra ?? {};
+    this.headers = options.headers ?? {};
+  }
+}
+
+export function problemResponse(context: Context, problem: Problem): Response {
+  const { type, title, status, message: detail, extra, headers } = problem;
+  return context.body(
+    JSON.stringify({ type, title, status, detail, instance: context.req.path, ...extra }),
+    status,
+    { ...headers, "content-type": "application/problem+json" },
+  );
+}

@@ -1,0 +1,63 @@
+import { createAdaptorServer } from "@hono/node-server";
+import type { Hono } from "hono";
+import { StartError } from "./config.ts";
+
+export interface ServeOptions {
+  host: string;
+  /** 0 takes a free one. */
+  port: number;
+  /** Variable that changes the port, for the error if it is taken. */
+  portVariable: string;
+  service: string;
+}
+
+export interface Server extends AsyncDisposable {
+  readonly url: string;
+}
+
+/** How long a client may take to send a request, and an idle connection is kept. */
+const REQUEST_TIMEOUT_MS = 30_000;
+const HEADERS_TIMEOUT_MS = 10_000;
+const KEEP_ALIVE_MS = 65_000;
+/** What is still being answered after that when the server closes is cut off. */
+const DRAIN_MS = 5_000;
+
+/**
+ * Serves `app` until disposed of; then takes no more connections and waits for the requests under way.
+ * @throws {StartError} If the port is taken, naming it and the variable that changes it.
+ */
+export async function serve(app: Pick<Hono, "fetch">, options: ServeOptions): Promise<Server> {
+  const server = createAdaptorServer({
+    fetch: app.fetch,
+    serverOptions: {
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: 16 * 1024,
+    },
+  }) as import("node:http").Server;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      const { service, port, portVariable } = options;
+      if (cause.code !== "EADDRINUSE") return reject(cause);
+      reject(
+        new StartError(`Cannot start ${service}: port ${port} is taken; free it or set ${portVariable}`, {
+          cause,
+        }),
+      );
+    });
+    server.listen(options.port, options.host, resolve);
+  });
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : options.port;
+  return {
+    url: `http://${options.host}:${port}`,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeIdleConnections();
+      const cutOff = setTimeout(() => server.closeAllConnections(), DRAIN_MS);
+      await closed;
+      clearTimeout(cutOff);
+    },
+  };
+}

@@ -1,0 +1,237 @@
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  DeliverPolicy,
+  DiscardPolicy,
+  JetStreamApiCodes,
+  JetStreamApiError,
+  type JetStreamManager,
+  jetstreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import { connect, nanos } from "@nats-io/transport-node";
+import { type ConsumerSpec, type StreamSpec, topology as shop, type Topology } from "./topology.ts";
+
+export interface ApplyOptions {
+  /** Comma-separated server URLs, with the operator's credentials where there are any. */
+  servers: string;
+  /** Default: the shop's. */
+  topology?: Topology;
+  /** Copies of each stream. Default 1. */
+  replicas?: number;
+  /** Only say what would change. Default false. */
+  dryRun?: boolean;
+}
+
+export interface ApplyResult {
+  /** One line per difference, in the order in which they were mended. Empty: nothing differed, nothing was touched. */
+  changes: string[];
+  /** What the server has and the topology does not know. Left alone. */
+  undeclared: string[];
+}
+
+/** The topology cannot be reached without losing messages or a consumer's position. Nothing was changed. */
+export class RefusedError extends Error {
+  override name = "RefusedError";
+  readonly reasons: readonly string[];
+
+  constructor(reasons: readonly string[]) {
+    super(
+      `Cannot apply the topology without losing data:\n${reasons.map((reason) => `  ${reason}`).join("\n")}`,
+    );
+    this.reasons = reasons;
+  }
+}
+
+/** Work in progress that a consumer may hold, and with it the largest possible group commit. */
+const MAX_ACK_PENDING = 1_000;
+const ACK_WAIT_MS = 30_000;
+
+/**
+ * Makes the server's streams and consumers match the topology. Needs the operator's credential; services never get it.
+ * All differences are found before the first is mended.
+ *
+ * @throws {RefusedError} If a change would lose data.
+ */
+export async function applyTopology(options: ApplyOptions): Promise<ApplyResult> {
+  const connection = await connect({ servers: options.servers.split(","), name: "topology" });
+  try {
+    const jsm = await jetstreamManager(connection);
+    const plan = await makePlan(jsm, options);
+    if (plan.refusals.length > 0) throw new RefusedError(plan.refusals);
+    if (options.dryRun !== true) for (const step of plan.steps) await step.apply();
+    return { changes: plan.steps.map((step) => step.line), undeclared: plan.undeclared };
+  } finally {
+    await connection.close();
+  }
+}
+
+interface Plan {
+  steps: { line: string; apply: () => Promise<unknown> }[];
+  refusals: string[];
+  undeclared: string[];
+}
+
+async function makePlan(jsm: JetStreamManager, options: ApplyOptions): Promise<Plan> {
+  const plan: Plan = { steps: [], refusals: [], undeclared: [] };
+  const { topology = shop, replicas = 1 } = options;
+  for (const spec of topology.streams) await planStream(jsm, plan, spec, streamConfig(spec, replicas));
+  for (const spec of topology.consumers) await planConsumer(jsm, plan, spec, consumerConfig(spec));
+  for await (const { config } of jsm.streams.list()) {
+    if (!topology.streams.some((spec) => spec.name === config.name)) {
+      plan.undeclared.push(`stream ${config.name}`);
+      continue;
+    }
+    for await (const { name } of jsm.consumers.list(config.name)) {
+      if (topology.consumers.some((spec) => spec.stream === config.name && spec.service === name)) continue;
+      plan.undeclared.push(`consumer ${config.name}/${name}`);
+    }
+  }
+  return plan;
+}
+
+/** Rule 8 of the ledgers: limits retention and no limit, so that nothing is evicted; schedules forbid `discard: new`. */
+export function streamConfig(spec: StreamSpec, replicas: number): Partial<StreamConfig> & { name: string } {
+  return {
+    name: spec.name,
+    description: spec.description,
+    subjects: [`${spec.prefix}.>`],
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+    discard: DiscardPolicy.Old,
+    num_replicas: replicas,
+    max_age: 0,
+    max_msgs: -1,
+    max_bytes: -1,
+    max_msgs_per_subject: -1,
+    allow_direct: true,
+    allow_atomic: true,
+    allow_msg_ttl: true,
+    allow_msg_schedules: true,
+    ...(spec.watched && {
+      republish: {
+        src: `${spec.watched.subject}.*`,
+        dest: `watch.${spec.watched.subject}.{{wildcard(1)}}`,
+      },
+    }),
+  };
+}
+
+export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { durable_name: string } {
+  return {
+    durable_name: spec.service,
+    filter_subjects: spec.contracts.map((contract) => `${contract.subject}.>`),
+    deliver_policy: DeliverPolicy.All,
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(ACK_WAIT_MS),
+    max_ack_pending: MAX_ACK_PENDING,
+    // Never given up by the server: poison is parked by the application.
+    max_deliver: -1,
+  };
+}
+
+async function planStream(
+  jsm: JetStreamManager,
+  plan: Plan,
+  spec: StreamSpec,
+  wanted: Partial<StreamConfig> & { name: string },
+): Promise<void> {
+  const info = await orMissing(jsm.streams.info(spec.name));
+  if (info === undefined) {
+    plan.steps.push({
+      line: `+ stream ${spec.name} (${wanted.subjects})`,
+      apply: () => jsm.streams.add(wanted),
+    });
+    return;
+  }
+  const differences = compare(wanted, info.config);
+  if (differences.length === 0) return;
+  for (const { field, text } of differences) {
+    if (field === "storage" || field === "retention") {
+      plan.refusals.push(`stream ${spec.name}: ${text}: the server would have to make the stream anew`);
+    }
+  }
+  const dropped = info.config.subjects.filter((subject) => !wanted.subjects?.includes(subject));
+  for (const subject of dropped) {
+    const { state } = await jsm.streams.info(spec.name, { subjects_filter: subject });
+    const stored = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+    if (stored > 0) {
+      plan.refusals.push(
+        `stream ${spec.name}: ${subject} would no longer be stored, and holds ${stored} messages`,
+      );
+    }
+  }
+  plan.steps.push({
+    line: `~ stream ${spec.name}: ${differences.map((difference) => difference.text).join(", ")}`,
+    apply: () => jsm.streams.update(spec.name, wanted),
+  });
+}
+
+async function planConsumer(
+  jsm: JetStreamManager,
+  plan: Plan,
+  spec: ConsumerSpec,
+  wanted: Partial<ConsumerConfig> & { durable_name: string },
+): Promise<void> {
+  const name = `${spec.stream}/${spec.service}`;
+  const info = await orMissing(jsm.consumers.info(spec.stream, spec.service));
+  if (info === undefined) {
+    plan.steps.push({
+      line: `+ consumer ${name} (${wanted.filter_subjects})`,
+      apply: () => jsm.consumers.add(spec.stream, wanted),
+    });
+    return;
+  }
+  // The server gives a single filter back under another name.
+  const { filter_subject: single, ...config } = info.config;
+  const actual = single === undefined ? config : { ...config, filter_subjects: [single] };
+  const differences = compare(wanted, actual);
+  if (differences.length === 0) return;
+  for (const { field, text } of differences) {
+    if (field === "deliver_policy" || field === "ack_policy") {
+      plan.refusals.push(`consumer ${name}: ${text}: it would have to be made anew and forget its position`);
+    }
+  }
+  // A filter that is added reaches back no further than the consumer's position: what is older is never delivered.
+  for (const subject of wanted.filter_subjects ?? []) {
+    if (actual.filter_subjects?.includes(subject)) continue;
+    const { state } = await jsm.streams.info(spec.stream, { subjects_filter: subject });
+    const stored = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+    if (stored > 0 && info.delivered.stream_seq > 0) {
+      plan.refusals.push(
+        `consumer ${name}: ${subject} already holds ${stored} messages that it would never get`,
+      );
+    }
+  }
+  plan.steps.push({
+    line: `~ consumer ${name}: ${differences.map((difference) => difference.text).join(", ")}`,
+    apply: () => jsm.consumers.update(spec.stream, spec.service, wanted),
+  });
+}
+
+/** Fields of `wanted` that `actual` has otherwise. What `wanted` does not name is the server's business. */
+function compare(wanted: object, actual: object): { field: string; text: string }[] {
+  return Object.entries(wanted).flatMap(([field, value]) => {
+    const before = canonical(actual[field as keyof typeof actual]);
+    const after = canonical(value);
+    return before === after ? [] : [{ field, text: `${field} ${before} → ${after}` }];
+  });
+}
+
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return JSON.stringify([...value].sort());
+  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "unset";
+  return JSON.stringify(Object.fromEntries(Object.entries(value).sort(([a], [b]) => a.localeCompare(b))));
+}
+
+async function orMissing<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (cause) {
+    const missing = [JetStreamApiCodes.StreamNotFound, JetStreamApiCodes.ConsumerNotFound] as number[];
+    if (cause instanceof JetStreamApiError && missing.includes(cause.code)) return undefined;
+    throw cause;
+  }
+}

@@ -1,0 +1,49 @@
+import { type ConnectionOptions, type NatsConnection, connect as natsConnect } from "@nats-io/transport-node";
+
+/** Where a program says what a person may have to look at. pino's loggers fit. */
+export interface Log {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+  error(fields: object, text: string): void;
+}
+
+export interface ConnectOptions {
+  /** Comma-separated server URLs, with credentials where there are any. */
+  servers: string;
+  /** Name of the connection in the server's monitoring. */
+  name: string;
+  log: Log;
+}
+
+/**
+ * Connects, and keeps connecting for as long as the process lives: before the first connection and after each lost
+ * one, with a jittered wait. Work that was under way when a connection was lost ends as an unknown outcome (see
+ * `commit()`); the client drops what it had not yet written.
+ *
+ * @throws {Error} If the server refuses the credentials or the URL is no URL.
+ */
+export async function connect(options: ConnectOptions): Promise<NatsConnection> {
+  const { log } = options;
+  const servers = options.servers.split(",").map((server) => server.trim());
+  const settings: ConnectionOptions = {
+    servers,
+    name: options.name,
+    waitOnFirstConnect: true,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 250,
+    reconnectJitter: 250,
+    // A peer that vanished without a word is noticed after two pings without an answer.
+    pingInterval: 10_000,
+    maxPingOut: 2,
+    noAsyncTraces: true,
+  };
+  const connection = await natsConnect(settings);
+  void (async () => {
+    for await (const status of connection.status()) {
+      if (status.type === "disconnect") log.warn({ server: status.server }, "disconnected from NATS");
+      if (status.type === "reconnect") log.info({ server: status.server }, "reconnected to NATS");
+      if (status.type === "error") log.error({ err: status.error }, "NATS reports an error");
+    }
+  })();
+  return connection;
+}

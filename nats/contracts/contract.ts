@@ -1,0 +1,116 @@
+import { createHash } from "node:crypto";
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+
+/**
+ * A kind of message: the subject it is stored under and the protobuf message it carries.
+ * The full subject is `<subject>.<id>`; the stream's owner is the first token.
+ */
+export interface Contract<S extends DescMessage = DescMessage> {
+  /** Two tokens, without the id: `inventory.item`. */
+  readonly subject: string;
+  readonly schema: S;
+  /**
+   * Whether each write is kept when several decisions of one batch write the same subject. An event or a history is
+   * kept whole (the default); of a `latest` contract only the last value of a batch is stored, which is what makes
+   * one hot entity as fast as many.
+   */
+  readonly keep: "every" | "latest";
+}
+
+/** The last message of one subject, as the state of one entity. */
+export interface Key<S extends DescMessage = DescMessage> {
+  readonly subject: string;
+  readonly contract: Contract<S>;
+}
+
+/** A message that a decision wants stored. Delivered to others only if its whole batch is committed. */
+export interface Outgoing<S extends DescMessage = DescMessage> {
+  readonly subject: string;
+  readonly contract: Contract<S>;
+  readonly value: MessageShape<S>;
+  /** Stored as a schedule (ADR-51): at `at` the server publishes the same message once to `target` and removes it. */
+  readonly schedule?: { readonly at: Date; readonly target: string };
+  /** Subject of a schedule that this message removes. No error if it has fired or never was. */
+  readonly cancels?: string;
+}
+
+export function contract<S extends DescMessage>(
+  subject: string,
+  schema: S,
+  options: { keep?: "every" | "latest" } = {},
+): Contract<S> {
+  return { subject, schema, keep: options.keep ?? "every" };
+}
+
+export function key<S extends DescMessage>(contract: Contract<S>, id: string): Key<S> {
+  return { subject: subjectOf(contract, id), contract };
+}
+
+/** A message of `contract` about the entity `id`. */
+export function message<S extends DescMessage>(
+  contract: Contract<S>,
+  id: string,
+  init: MessageInitShape<S>,
+  options: Pick<Outgoing, "schedule" | "cancels"> = {},
+): Outgoing<S> {
+  return {
+    subject: subjectOf(contract, id),
+    contract,
+    value: create(contract.schema, init),
+    ...options,
+  };
+}
+
+/**
+ * @throws {RangeError} If `id` is not one or more subject tokens: empty, or with white space, `*`, `>` or an empty
+ * token. Whatever comes from outside is validated before it gets here.
+ */
+export function subjectOf(contract: Contract, id: string): string {
+  if (!/^[^\s.*>]+(\.[^\s.*>]+)*$/.test(id)) {
+    throw new RangeError(`Cannot make a subject of ${contract.subject}: ${JSON.stringify(id)} is no token`);
+  }
+  return `${contract.subject}.${id}`;
+}
+
+/** Splits `inventory.item.mug` into `inventory.item` and `mug`. */
+export function splitSubject(subject: string): { prefix: string; id: string } {
+  const end = subject.indexOf(".", subject.indexOf(".") + 1);
+  return end < 0
+    ? { prefix: subject, id: "" }
+    : { prefix: subject.slice(0, end), id: subject.slice(end + 1) };
+}
+
+export function encode(contract: Contract, value: MessageShape<DescMessage>): Uint8Array {
+  return toBinary(contract.schema, value);
+}
+
+/** @throws {Error} If `data` is not a message of the contract's schema. */
+export function decode<S extends DescMessage>(contract: Contract<S>, data: Uint8Array): MessageShape<S> {
+  return fromBinary(contract.schema, data);
+}
+
+const schemaIds = new WeakMap<DescMessage, string>();
+
+/**
+ * A name for exactly this version of a schema, as a UUID: a hash of its file's canonical descriptor, the same in
+ * every process that was compiled from the same text.
+ */
+export function schemaGuid(schema: DescMessage): string {
+  let guid = schemaIds.get(schema);
+  if (guid === undefined) {
+    const hash = createHash("sha256")
+      .update(toBinary(FileDescriptorProtoSchema, schema.file.proto))
+      .digest("hex");
+    guid = hash.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, "$1-$2-$3-$4-$5");
+    schemaIds.set(schema, guid);
+  }
+  return guid;
+}

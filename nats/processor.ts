@@ -1,0 +1,336 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { ConsumerMessages, JetStreamClient, JsMsg } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Log } from "./connection.ts";
+import { type Contract, decode, type Key, type Outgoing, splitSubject } from "./contracts/mod.ts";
+import { park } from "./dead_letter.ts";
+import type { Ledger, View } from "./ledger.ts";
+import { type TraceContext, traceFrom, traceId } from "./trace.ts";
+
+/**
+ * What a handler wants done about a message.
+ * - `done`: store these messages (none: it was handled before, or asks for nothing), then acknowledge.
+ * - `perform`: store these messages, then call `perform(effect)` outside the ledger, then `conclude` with what it says.
+ * - `retry`: leave it; it comes again after `delayMs`, for as long as it takes.
+ * - `dead`: park it as a dead letter, then acknowledge.
+ */
+export type Outcome<E = never> =
+  | { kind: "done"; messages: readonly Outgoing[] }
+  | { kind: "perform"; messages: readonly Outgoing[]; effect: E }
+  | { kind: "retry"; delayMs: number; reason: string }
+  | { kind: "dead"; reason: string };
+
+/** What is known of a delivery besides the message. */
+export interface Delivery {
+  /** Now, by the service's clock. */
+  now: Date;
+  /** When the message was stored. */
+  storedAt: Date;
+  /** 1 for the first delivery. */
+  attempt: number;
+  trace: TraceContext;
+}
+
+/**
+ * How a service handles one kind of message. `decide` and `conclude` are pure and idempotent by meaning: the same
+ * message may come any number of times, out of order, with any state.
+ */
+export interface Handler<S extends DescMessage, E = never, R = never> {
+  readonly contract: Contract<S>;
+  /** The state that `decide` and `conclude` read and write. */
+  keys(message: MessageShape<S>, id: string): readonly Key[];
+  decide(view: View, message: MessageShape<S>, delivery: Delivery): Outcome<E>;
+  /**
+   * The effect outside the ledger. It may be called again for the same effect, after a crash for example, so it carries
+   * an idempotency key that the other side honours. Effects of one id run one at a time within a process.
+   */
+  perform?(effect: E, options: { signal: AbortSignal; attempt: number }): Promise<R>;
+  conclude?(view: View, message: MessageShape<S>, result: R, delivery: Delivery): Outcome<E>;
+}
+
+/** A handler whose message type does not matter to whoever holds it. */
+// biome-ignore lint/suspicious/noExplicitAny: handlers of different messages share one list
+export type AnyHandler = Handler<any, any, any>;
+
+export interface ProcessorOptions {
+  service: string;
+  /** Durable pull consumers, which must exist. */
+  consumers: readonly { stream: string; name: string }[];
+  handlers: readonly AnyHandler[];
+  log: Log;
+  /** Clock of the decisions. Default: the system's. */
+  now?: () => Date;
+  /** Told of every delivery once it is dealt with, for metrics. */
+  onDelivery?: (delivery: { subject: string; outcome: string; redelivered: boolean; ms: number }) => void;
+}
+
+/** Messages that wait in this process, per consumer; the consumer's `max_ack_pending` bounds those under way. */
+const PREFETCH = 500;
+/** A pull is renewed this often: after a leader change a consumer is deaf until then. */
+const PULL_EXPIRES_MS = 5_000;
+/** Less than half of the consumers' `ack_wait` (30 s), so that slow work is not delivered twice. */
+const WORKING_EVERY_MS = 10_000;
+/** A handler that throws this often for one message is not going to stop. */
+const MAX_THROWS = 5;
+const MAX_RETRY_MS = 10_000;
+
+/**
+ * Takes messages from the service's durable consumers, decides on the state of their keys, commits through the ledger,
+ * and acknowledges after the commit.
+ *
+ * At least once and in stream order on delivery, exactly once in effect: what was decided before is visible in the
+ * state when the message comes again. Order is kept per key within a process until a message has to be retried.
+ * All consumers share the ledger's group commit.
+ *
+ * A message that cannot be decoded, has no handler, or whose handler throws {@linkcode MAX_THROWS} times, is parked
+ * as a dead letter and acknowledged. Nothing is ever acknowledged for having failed.
+ */
+export class Processor implements AsyncDisposable {
+  readonly #connection: NatsConnection;
+  readonly #js: JetStreamClient;
+  readonly #ledger: Ledger;
+  readonly #options: ProcessorOptions;
+  readonly #handlers: ReadonlyMap<string, AnyHandler>;
+  readonly #stopping = new AbortController();
+  readonly #underWay = new Map<JsMsg, number>();
+  readonly #turns = new Map<string, Promise<void>>();
+  readonly #open = new Map<string, ConsumerMessages>();
+  readonly #loops: Promise<void>[];
+  readonly #heartbeat: NodeJS.Timeout;
+
+  constructor(connection: NatsConnection, js: JetStreamClient, ledger: Ledger, options: ProcessorOptions) {
+    this.#connection = connection;
+    this.#js = js;
+    this.#ledger = ledger;
+    this.#options = options;
+    this.#handlers = new Map(options.handlers.map((handler) => [handler.contract.subject, handler]));
+    this.#loops = options.consumers.map((consumer) => this.#consume(consumer));
+    this.#heartbeat = setInterval(() => this.#extend(), WORKING_EVERY_MS);
+  }
+
+  /** Whether every consumer is being pulled from. */
+  get ready(): boolean {
+    return this.#open.size === this.#options.consumers.length && !this.#stopping.signal.aborted;
+  }
+
+  /**
+   * Stops pulling, waits for the messages under way, `graceMs` at most (default 5,000), and gives those that are
+   * left back to the server, which delivers them again at once.
+   */
+  async shutdown(options: { graceMs?: number } = {}): Promise<void> {
+    this.#stopping.abort();
+    for (const messages of this.#open.values()) messages.stop();
+    await Promise.all(this.#loops);
+    const deadline = performance.now() + (options.graceMs ?? 5_000);
+    while (this.#underWay.size > 0 && performance.now() < deadline) await sleep(10);
+    for (const msg of this.#underWay.keys()) msg.nak();
+    clearInterval(this.#heartbeat);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.shutdown();
+  }
+
+  /** Pulls from one consumer until shutdown, whatever happens to the connection or to the consumer. */
+  async #consume(source: { stream: string; name: string }): Promise<void> {
+    const { log } = this.#options;
+    const { signal } = this.#stopping;
+    const name = `${source.stream}/${source.name}`;
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        const consumer = await this.#js.consumers.get(source.stream, source.name);
+        const messages = await consumer.consume({
+          max_messages: PREFETCH,
+          expires: PULL_EXPIRES_MS,
+          callback: (msg) => {
+            lastDelivery = performance.now();
+            void this.#receive(msg);
+          },
+        });
+        let lastDelivery = performance.now();
+        this.#open.set(name, messages);
+        if (signal.aborted) messages.stop();
+        failures = 0;
+        // The server says that there is something to do and nothing comes: the pull was lost on the way.
+        const watchdog = setInterval(async () => {
+          if (this.#underWay.size > 0 || performance.now() - lastDelivery < 2 * PULL_EXPIRES_MS) return;
+          const waiting = await consumer.info().then(
+            (info) => info.num_pending,
+            () => 0,
+          );
+          if (waiting === 0 || performance.now() - lastDelivery < 2 * PULL_EXPIRES_MS) return;
+          log.warn({ consumer: name, waiting }, "nothing is delivered though messages wait, pulling anew");
+          messages.stop();
+        }, 2 * PULL_EXPIRES_MS);
+        try {
+          const ended = await messages.closed();
+          if (ended !== undefined) throw ended;
+        } finally {
+          clearInterval(watchdog);
+          this.#open.delete(name);
+        }
+      } catch (cause) {
+        failures += 1;
+        if (!signal.aborted) log.warn({ err: cause, consumer: name }, "cannot consume, trying again");
+        await pause(backoffMs(failures), signal);
+      }
+    }
+  }
+
+  async #receive(msg: JsMsg): Promise<void> {
+    const started = performance.now();
+    this.#underWay.set(msg, started);
+    let outcome = "error";
+    try {
+      outcome = await this.#handle(msg);
+    } catch (cause) {
+      outcome = await this.#afterThrow(msg, cause);
+    } finally {
+      this.#underWay.delete(msg);
+      this.#options.onDelivery?.({
+        subject: splitSubject(msg.subject).prefix,
+        outcome,
+        redelivered: msg.redelivered,
+        ms: performance.now() - started,
+      });
+    }
+  }
+
+  async #handle(msg: JsMsg): Promise<string> {
+    const { prefix, id } = splitSubject(msg.subject);
+    const handler = this.#handlers.get(prefix);
+    if (handler === undefined) return this.#park(msg, `no handler for ${prefix}`);
+    let value: MessageShape<DescMessage>;
+    try {
+      value = decode(handler.contract, msg.data);
+    } catch (cause) {
+      return this.#park(msg, `cannot be decoded as ${handler.contract.schema.typeName}: ${cause}`);
+    }
+    if (handler.perform === undefined) return this.#run(msg, handler, value, id);
+    return this.#inTurn(id, () => this.#run(msg, handler, value, id));
+  }
+
+  /** Decides and commits, performs the effect if there is one and concludes, until nothing is left; then settles. */
+  async #run(msg: JsMsg, handler: AnyHandler, value: MessageShape<DescMessage>, id: string): Promise<string> {
+    const trace = traceFrom(msg.headers?.get("traceparent"), msg.headers?.get("tracestate") || undefined);
+    const delivery = (): Delivery => ({
+      now: this.#options.now?.() ?? new Date(),
+      storedAt: new Date(msg.info.timestampNanos / 1_000_000),
+      attempt: msg.info.deliveryCount,
+      trace,
+    });
+    const keys = handler.keys(value, id);
+    const commit = (decide: (view: View) => Outcome<unknown>) => {
+      return this.#ledger.execute({
+        keys,
+        trace,
+        decide: (view) => {
+          const outcome = decide(view);
+          return { messages: "messages" in outcome ? outcome.messages : [], result: outcome };
+        },
+      });
+    };
+    let outcome = await commit((view) => handler.decide(view, value, delivery()));
+    while (outcome.kind === "perform") {
+      if (handler.perform === undefined || handler.conclude === undefined) {
+        throw new TypeError(
+          `Cannot perform an effect of ${handler.contract.subject}: the handler has no perform()`,
+        );
+      }
+      const { signal } = this.#stopping;
+      const result = await handler.perform(outcome.effect, { signal, attempt: msg.info.deliveryCount });
+      outcome = await commit(
+        (view) => handler.conclude?.(view, value, result, delivery()) as Outcome<unknown>,
+      );
+    }
+    switch (outcome.kind) {
+      case "done":
+        msg.ack();
+        return "done";
+      case "retry":
+        this.#options.log.info(
+          {
+            subject: msg.subject,
+            attempt: msg.info.deliveryCount,
+            reason: outcome.reason,
+            trace_id: traceId(trace),
+          },
+          "trying again later",
+        );
+        msg.nak(Math.round(outcome.delayMs));
+        return "retry";
+      case "dead":
+        return this.#park(msg, outcome.reason);
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  async #afterThrow(msg: JsMsg, cause: unknown): Promise<string> {
+    const { deliveryCount } = msg.info;
+    if (this.#stopping.signal.aborted) {
+      msg.nak();
+      return "stopped";
+    }
+    this.#options.log.error(
+      { err: cause, subject: msg.subject, attempt: deliveryCount },
+      "cannot handle a message",
+    );
+    if (deliveryCount < MAX_THROWS) {
+      msg.nak(backoffMs(deliveryCount));
+      return "error";
+    }
+    return this.#park(msg, cause instanceof Error ? cause.message : String(cause));
+  }
+
+  async #park(msg: JsMsg, error: string): Promise<string> {
+    const { service, log } = this.#options;
+    const parked = await park(this.#connection, msg, { service, error });
+    const fields = { subject: msg.subject, seq: msg.seq, consumer: msg.info.consumer, error };
+    if (parked.kind === "committed" || parked.kind === "conflict") {
+      log.error(fields, "parked as a dead letter");
+      msg.ack();
+      return "dead";
+    }
+    log.error({ ...fields, parked }, "cannot park a dead letter, trying again");
+    msg.nak(backoffMs(msg.info.deliveryCount));
+    return "error";
+  }
+
+  /** Runs `work` after all earlier work on the same id: two effects on one entity never overlap. */
+  async #inTurn<T>(id: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(id) ?? Promise.resolve();
+    const run = before.then(work);
+    const turn = run.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.#turns.set(id, turn);
+    try {
+      return await run;
+    } finally {
+      if (this.#turns.get(id) === turn) this.#turns.delete(id);
+    }
+  }
+
+  /** Tells the server that slow work is still under way. */
+  #extend(): void {
+    const old = performance.now() - WORKING_EVERY_MS / 2;
+    for (const [msg, since] of this.#underWay) if (since < old) msg.working();
+  }
+}
+
+/** Doubles with each failure up to a cap, with jitter, so that many who failed together do not come back together. */
+export function backoffMs(failures: number): number {
+  const ceiling = Math.min(MAX_RETRY_MS, 100 * 2 ** Math.min(failures, 16));
+  return Math.round(ceiling * (0.5 + Math.random() / 2));
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await sleep(ms, undefined, { signal });
+  } catch (cause) {
+    if (!signal.aborted) throw cause;
+  }
+}

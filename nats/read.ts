@@ -1,0 +1,91 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import { type Contract, decode, type Key, splitSubject } from "./contracts/mod.ts";
+
+/**
+ * The last message of `key`, read from the stream's leader: what a decision may be based on.
+ * `seq` is 0 and `value` undefined if there is none.
+ *
+ * @throws If the server does not answer, or the message cannot be decoded.
+ */
+export async function readLast<S extends DescMessage>(
+  jsm: JetStreamManager,
+  stream: string,
+  key: Key<S>,
+): Promise<{ seq: number; value: MessageShape<S> | undefined }> {
+  const stored = await jsm.streams.getMessage(stream, { last_by_subj: key.subject });
+  if (stored === null) return { seq: 0, value: undefined };
+  return { seq: stored.seq, value: decode(key.contract, stored.data) };
+}
+
+/**
+ * The last message of `key`, as some replica has it: for answers that may be a moment old, never for decisions.
+ * Works on any stream that the credential may view.
+ */
+export async function viewLast<S extends DescMessage>(
+  jsm: JetStreamManager,
+  stream: string,
+  key: Key<S>,
+): Promise<MessageShape<S> | undefined> {
+  const stored = await jsm.direct.getMessage(stream, { last_by_subj: key.subject });
+  return stored === null ? undefined : decode(key.contract, stored.data);
+}
+
+/** One message of a {@linkcode viewPage}. */
+export interface Viewed<S extends DescMessage> {
+  id: string;
+  seq: number;
+  value: MessageShape<S>;
+}
+
+/** Messages that one page may hold: the server's limit for one Direct Get. */
+export const MAX_PAGE = 1_000;
+
+/**
+ * Messages of one contract in stream order, from sequence `from` on, `limit` at most. May be a moment old.
+ * Costs by the page, not by the length of the stream. No consumer is made.
+ */
+export async function viewPage<S extends DescMessage>(
+  jsm: JetStreamManager,
+  stream: string,
+  contract: Contract<S>,
+  options: { from: number; limit: number },
+): Promise<Viewed<S>[]> {
+  const batch = await jsm.direct.getBatch(stream, {
+    seq: Math.max(1, options.from),
+    next_by_subj: `${contract.subject}.>`,
+    batch: Math.min(options.limit, MAX_PAGE),
+  });
+  const page: Viewed<S>[] = [];
+  try {
+    for await (const stored of batch as AsyncIterable<StoredMsg>) {
+      page.push({
+        id: splitSubject(stored.subject).id,
+        seq: stored.seq,
+        value: decode(contract, stored.data),
+      });
+    }
+  } catch (cause) {
+    if (!isNotFound(cause)) throw cause;
+  }
+  return page;
+}
+
+/** Every entity of a contract whose keys are few enough to list: the last message of each. */
+export async function* viewAll<S extends DescMessage>(
+  jsm: JetStreamManager,
+  stream: string,
+  contract: Contract<S>,
+): AsyncGenerator<Viewed<S>> {
+  for (let from = 1; ; ) {
+    const page = await viewPage(jsm, stream, contract, { from, limit: MAX_PAGE });
+    yield* page;
+    const last = page.at(-1);
+    if (last === undefined || page.length < MAX_PAGE) return;
+    from = last.seq + 1;
+  }
+}
+
+function isNotFound(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === 404;
+}

@@ -1,0 +1,110 @@
+import type { Contract } from "./contracts/mod.ts";
+import * as shop from "./contracts/mod.ts";
+
+/** A stream, as this project uses them: file storage, limits retention, nothing that evicts. */
+export interface StreamSpec {
+  readonly name: string;
+  readonly description: string;
+  /** First token of all its subjects. */
+  readonly prefix: string;
+  /** The service that writes it, and the only one; undefined where every service writes its own part. */
+  readonly owner: string | undefined;
+  /** Subject without the id whose messages are also sent to `watch.<subject>.<id>`, unstored, once they are stored. */
+  readonly watched?: Contract;
+}
+
+/** A durable pull consumer, named after its service: what one service reads of one stream. */
+export interface ConsumerSpec {
+  readonly stream: string;
+  readonly service: string;
+  readonly contracts: readonly Contract[];
+}
+
+export interface Topology {
+  readonly streams: readonly StreamSpec[];
+  readonly consumers: readonly ConsumerSpec[];
+}
+
+const streams: readonly StreamSpec[] = [
+  { name: "ORDER", prefix: "order", owner: "order", description: "What customers asked for" },
+  {
+    name: "CHECKOUT",
+    prefix: "checkout",
+    owner: "coordinator",
+    description: "Where each order stands, and the commands to its participants",
+    watched: shop.checkoutState,
+  },
+  {
+    name: "INVENTORY",
+    prefix: "inventory",
+    owner: "inventory",
+    description: "Prices, stock and reservations",
+  },
+  { name: "PAYMENT", prefix: "payment", owner: "payment", description: "Captures and refunds" },
+  { name: "FRAUD", prefix: "fraud", owner: "fraud", description: "Screenings and reviews" },
+  {
+    name: "FULFILLMENT",
+    prefix: "fulfillment",
+    owner: "fulfillment",
+    description: "Shipments and activations",
+  },
+  { name: "NOTIFICATION", prefix: "notification", owner: "notification", description: "Mails sent" },
+  {
+    name: "DEAD_LETTER",
+    prefix: "dead_letter",
+    owner: undefined,
+    description: "Messages that could not be handled",
+  },
+];
+
+const consumers: readonly ConsumerSpec[] = [
+  { service: "order", stream: "INVENTORY", contracts: [shop.itemPriced] },
+  { service: "coordinator", stream: "ORDER", contracts: [shop.orderCreated, shop.orderCancelRequested] },
+  {
+    service: "coordinator",
+    stream: "INVENTORY",
+    contracts: [shop.stockReserved, shop.stockRejected, shop.stockReleased],
+  },
+  {
+    service: "coordinator",
+    stream: "FRAUD",
+    contracts: [
+      shop.orderCleared,
+      shop.orderFlagged,
+      shop.reviewApproved,
+      shop.reviewRejected,
+      shop.reviewExpired,
+    ],
+  },
+  {
+    service: "coordinator",
+    stream: "PAYMENT",
+    contracts: [shop.paymentCaptured, shop.paymentDeclined, shop.paymentRefunded, shop.paymentVoided],
+  },
+  {
+    service: "coordinator",
+    stream: "FULFILLMENT",
+    contracts: [shop.orderShipped, shop.orderActivated, shop.fulfillmentFailed],
+  },
+  { service: "coordinator", stream: "CHECKOUT", contracts: [shop.deadlinePassed] },
+  { service: "inventory", stream: "CHECKOUT", contracts: [shop.reserveStock, shop.releaseStock] },
+  { service: "payment", stream: "CHECKOUT", contracts: [shop.chargePayment, shop.refundPayment] },
+  { service: "fraud", stream: "CHECKOUT", contracts: [shop.screenOrder, shop.closeReview] },
+  { service: "fraud", stream: "FRAUD", contracts: [shop.reviewDue] },
+  { service: "fulfillment", stream: "CHECKOUT", contracts: [shop.fulfillOrder] },
+  { service: "notification", stream: "ORDER", contracts: [shop.orderCreated] },
+  {
+    service: "notification",
+    stream: "CHECKOUT",
+    contracts: [shop.checkoutCompleted, shop.checkoutCancelled],
+  },
+];
+
+export const topology: Topology = { streams, consumers };
+
+/** The consumers of one service, as a processor takes them. */
+export function consumersOf(service: string): { stream: string; name: string }[] {
+  return consumers
+    .filter((spec) => spec.service === service)
+    .map((spec) => ({ stream: spec.stream, name: service }));
+}

@@ -1,0 +1,40 @@
+import { randomBytes } from "node:crypto";
+
+/**
+ * Where a piece of work stands in a distributed trace, as W3C Trace Context headers carry it
+ * (https://www.w3.org/TR/trace-context/, version 00).
+ */
+export interface TraceContext {
+  /** `00-<32 hex trace id>-<16 hex span id>-<2 hex flags>`. */
+  readonly traceparent: string;
+  /** Vendor data, passed on as it came. */
+  readonly tracestate?: string;
+}
+
+const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** The context in these header values, or a new trace where there is none or a malformed one. */
+export function traceFrom(traceparent: string | undefined, tracestate: string | undefined): TraceContext {
+  if (traceparent === undefined || !TRACEPARENT.test(traceparent)) return newTrace();
+  return tracestate ? { traceparent, tracestate } : { traceparent };
+}
+
+/** The beginning of a trace, sampled. */
+export function newTrace(): TraceContext {
+  return { traceparent: `00-${randomBytes(16).toString("hex")}-${newSpanId()}-01` };
+}
+
+/** The same trace, one hop on: the same trace id and flags, a new span id. */
+export function nextHop(trace: TraceContext): TraceContext {
+  const { traceparent } = trace;
+  return { ...trace, traceparent: `${traceparent.slice(0, 36)}${newSpanId()}${traceparent.slice(52)}` };
+}
+
+/** The 32 hex digits that name the whole trace. */
+export function traceId(trace: TraceContext): string {
+  return trace.traceparent.slice(3, 35);
+}
+
+function newSpanId(): string {
+  return randomBytes(8).toString("hex");
+}

@@ -1,0 +1,154 @@
+import { create } from "@bufbuild/protobuf";
+import { describe, expect, it } from "vitest";
+import { ReleaseStockSchema } from "../../gen/shop/checkout/v1/release_stock_pb.ts";
+import { ReserveStockSchema } from "../../gen/shop/checkout/v1/reserve_stock_pb.ts";
+import { item, reservation } from "../../nats/contracts/mod.ts";
+import { type AnyHandler, type Delivery, newTrace } from "../../nats/mod.ts";
+import { MemoryView } from "../../test/support/mod.ts";
+import { handlers, seed, setStock } from "./decide.ts";
+
+const [reserve, release] = handlers;
+const delivery: Delivery = { now: new Date(0), storedAt: new Date(0), attempt: 1, trace: newTrace() };
+
+function shop(stock: Record<string, number>): MemoryView {
+  const view = new MemoryView();
+  for (const [sku, available] of Object.entries(stock)) {
+    view.store(setStock(view, sku, { available, unitPriceCents: 100 }).messages);
+  }
+  view.log.length = 0;
+  return view;
+}
+
+function run(view: MemoryView, handler: AnyHandler, command: unknown): string[] {
+  const before = view.log.length;
+  const outcome = handler.decide(view, command, delivery);
+  if (outcome.kind !== "done") throw new Error(`unexpected ${outcome.kind}`);
+  view.store(outcome.messages);
+  return view.subjects.slice(before);
+}
+
+function reserveCommand(orderId: string, lines: Record<string, number>) {
+  return create(ReserveStockSchema, {
+    orderId,
+    lines: Object.entries(lines).map(([sku, quantity]) => ({ sku, quantity })),
+  });
+}
+
+function releaseCommand(orderId: string) {
+  return create(ReleaseStockSchema, { orderId });
+}
+
+function stockOf(view: MemoryView, sku: string): [available: bigint, reserved: bigint] {
+  const found = view.get(item, sku);
+  if (found === undefined) throw new Error(`no ${sku}`);
+  return [found.available, found.reserved];
+}
+
+describe("reserve", () => {
+  it("takes every line from what is available", () => {
+    const view = shop({ mug: 5, desk: 2 });
+    const subjects = run(view, reserve, reserveCommand("o1", { mug: 2, desk: 2 }));
+    expect(subjects).toEqual([
+      "inventory.item.mug",
+      "inventory.item.desk",
+      "inventory.reservation.o1",
+      "inventory.stock_reserved.o1",
+    ]);
+    expect(stockOf(view, "mug")).toEqual([3n, 2n]);
+    expect(stockOf(view, "desk")).toEqual([0n, 2n]);
+  });
+
+  it("takes nothing when one line is short, and names it", () => {
+    const view = shop({ mug: 5, desk: 1 });
+    expect(run(view, reserve, reserveCommand("o1", { mug: 1, desk: 2 }))).toEqual([
+      "inventory.reservation.o1",
+      "inventory.stock_rejected.o1",
+    ]);
+    expect(stockOf(view, "mug")).toEqual([5n, 0n]);
+    expect(view.log.at(-1)?.value).toMatchObject({
+      shortages: [{ sku: "desk", requested: 2, available: 1n }],
+    });
+  });
+
+  it("rejects a sku that does not exist", () => {
+    expect(run(shop({}), reserve, reserveCommand("o1", { ghost: 1 }))).toContain(
+      "inventory.stock_rejected.o1",
+    );
+  });
+
+  it("sells the last one once", () => {
+    const view = shop({ "last-one": 1 });
+    for (let n = 1; n <= 20; n++) run(view, reserve, reserveCommand(`o${n}`, { "last-one": 1 }));
+    expect(view.subjects.filter((subject) => subject.includes("stock_reserved"))).toEqual([
+      "inventory.stock_reserved.o1",
+    ]);
+    expect(view.subjects.filter((subject) => subject.includes("stock_rejected"))).toHaveLength(19);
+    expect(stockOf(view, "last-one")).toEqual([0n, 1n]);
+  });
+
+  it("does nothing for a command that was handled before", () => {
+    const view = shop({ mug: 5 });
+    run(view, reserve, reserveCommand("o1", { mug: 2 }));
+    expect(run(view, reserve, reserveCommand("o1", { mug: 2 }))).toEqual([]);
+    expect(stockOf(view, "mug")).toEqual([3n, 2n]);
+  });
+
+  it("reserves nothing for an order that was released first", () => {
+    const view = shop({ mug: 5 });
+    run(view, release, releaseCommand("o1"));
+    expect(run(view, reserve, reserveCommand("o1", { mug: 2 }))).toEqual([]);
+    expect(stockOf(view, "mug")).toEqual([5n, 0n]);
+  });
+});
+
+describe("release", () => {
+  it("gives back what is held, once", () => {
+    const view = shop({ mug: 5 });
+    run(view, reserve, reserveCommand("o1", { mug: 2 }));
+    expect(run(view, release, releaseCommand("o1"))).toEqual([
+      "inventory.item.mug",
+      "inventory.reservation.o1",
+      "inventory.stock_released.o1",
+    ]);
+    expect(run(view, release, releaseCommand("o1"))).toEqual([]);
+    expect(stockOf(view, "mug")).toEqual([5n, 0n]);
+  });
+
+  it("gives nothing back for an order that was rejected", () => {
+    const view = shop({ mug: 1 });
+    run(view, reserve, reserveCommand("o1", { mug: 2 }));
+    run(view, release, releaseCommand("o1"));
+    expect(stockOf(view, "mug")).toEqual([1n, 0n]);
+    expect(view.get(reservation, "o1")?.status).toBe("released");
+  });
+});
+
+describe("setStock()", () => {
+  it("keeps what is held, and says nothing of a price that stays", () => {
+    const view = shop({ mug: 5 });
+    run(view, reserve, reserveCommand("o1", { mug: 2 }));
+    const { messages } = setStock(view, "mug", { available: 10 });
+    expect(messages.map((message) => message.subject)).toEqual(["inventory.item.mug"]);
+    view.store(messages);
+    expect(stockOf(view, "mug")).toEqual([10n, 2n]);
+  });
+
+  it("announces a new price", () => {
+    const view = shop({ mug: 5 });
+    const { messages } = setStock(view, "mug", { available: 5, unitPriceCents: 200 });
+    expect(messages.map((message) => message.subject)).toEqual([
+      "inventory.item.mug",
+      "inventory.item_priced.mug",
+    ]);
+  });
+
+  it("refuses a new item without a price", () => {
+    expect(setStock(shop({}), "ghost", { available: 1 })).toEqual({ messages: [], result: "unpriced" });
+  });
+});
+
+describe("seed()", () => {
+  it("leaves an item alone that is on sale already", () => {
+    expect(seed(shop({ mug: 5 }), "mug", { available: 9, unitPriceCents: 1 }).messages).toEqual([]);
+  });
+});

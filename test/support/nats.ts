@@ -1,0 +1,90 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { connect, type Log } from "../../nats/mod.ts";
+import { findNatsServer } from "../../tools/nats_server.mjs";
+import { freePorts } from "./ports.ts";
+import { until } from "./until.ts";
+
+/** A real nats-server of a test's own: free ports, a store folder that goes away with it. */
+export interface NatsServer extends AsyncDisposable {
+  readonly url: string;
+  readonly monitorUrl: string;
+  connect(name?: string): Promise<Client>;
+  /** SIGKILL, and the same server again on the same ports and store. */
+  restart(): Promise<void>;
+  signal(signal: NodeJS.Signals): void;
+}
+
+export interface Client {
+  connection: NatsConnection;
+  js: JetStreamClient;
+  jsm: JetStreamManager;
+}
+
+export const silent: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+const configuration = fileURLToPath(new URL("../../nats/server.conf", import.meta.url));
+
+export async function startNats(): Promise<NatsServer> {
+  const { path } = findNatsServer();
+  const [port = 0, monitorPort = 0] = await freePorts(2);
+  const folder = await mkdtemp(join(tmpdir(), "nats-test-"));
+  const url = `nats://127.0.0.1:${port}`;
+  const monitorUrl = `http://127.0.0.1:${monitorPort}`;
+  const connections: NatsConnection[] = [];
+
+  const start = async (): Promise<ChildProcess> => {
+    const child = spawn(path, ["--config", configuration], {
+      stdio: "ignore",
+      env: {
+        NATS_HOST: "127.0.0.1",
+        NATS_PORT: String(port),
+        NATS_MONITOR_PORT: String(monitorPort),
+        NATS_STORE_DIR: folder,
+        NATS_LOG_FILE: join(folder, "nats.log"),
+        NATS_MAX_FILE_STORE: "10GB",
+      },
+    });
+    await until("nats-server", async () => {
+      if (child.exitCode !== null) throw new Error(`nats-server exited with ${child.exitCode}`);
+      return (await fetch(`${monitorUrl}/healthz`).catch(() => ({ ok: false }))).ok;
+    });
+    return child;
+  };
+  const stop = (child: ChildProcess, signal: NodeJS.Signals) => {
+    if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    child.kill(signal);
+    return gone;
+  };
+
+  let server = await start();
+  return {
+    url,
+    monitorUrl,
+    async connect(name = "test") {
+      const connection = await connect({ servers: url, name, log: silent });
+      connections.push(connection);
+      return {
+        connection,
+        js: jetstream(connection),
+        jsm: await jetstreamManager(connection, { checkAPI: false }),
+      };
+    },
+    async restart() {
+      await stop(server, "SIGKILL");
+      server = await start();
+    },
+    signal: (signal) => void server.kill(signal),
+    async [Symbol.asyncDispose]() {
+      await Promise.all(connections.map((connection) => connection.close()));
+      await stop(server, "SIGKILL");
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
