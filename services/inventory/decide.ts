@@ -72,7 +72,7 @@ const release: Handler<typeof ReleaseStockSchema> = {
   },
 };
 
-export const handlers = [reserve, release];
+export const handlers = [reserve, release] as const;
 
 /** What an operator may set. `available` is what orders can still take; what they hold stays held. */
 export interface StockChange {

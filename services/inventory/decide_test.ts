@@ -1,14 +1,17 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type Message } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { ReleaseStockSchema } from "../../gen/shop/checkout/v1/release_stock_pb.ts";
 import { ReserveStockSchema } from "../../gen/shop/checkout/v1/reserve_stock_pb.ts";
 import { item, reservation } from "../../nats/contracts/mod.ts";
-import { type AnyHandler, type Delivery, newTrace } from "../../nats/mod.ts";
+import type { AnyHandler } from "../../nats/mod.ts";
 import { MemoryView } from "../../test/support/mod.ts";
 import { handlers, seed, setStock } from "./decide.ts";
 
 const [reserve, release] = handlers;
-const delivery: Delivery = { now: new Date(0), storedAt: new Date(0), attempt: 1, trace: newTrace() };
+
+function handle(view: MemoryView, handler: AnyHandler, command: Message): string[] {
+  return view.handle(handler, command).subjects;
+}
 
 function shop(stock: Record<string, number>): MemoryView {
   const view = new MemoryView();
@@ -17,14 +20,6 @@ function shop(stock: Record<string, number>): MemoryView {
   }
   view.log.length = 0;
   return view;
-}
-
-function run(view: MemoryView, handler: AnyHandler, command: unknown): string[] {
-  const before = view.log.length;
-  const outcome = handler.decide(view, command, delivery);
-  if (outcome.kind !== "done") throw new Error(`unexpected ${outcome.kind}`);
-  view.store(outcome.messages);
-  return view.subjects.slice(before);
 }
 
 function reserveCommand(orderId: string, lines: Record<string, number>) {
@@ -47,7 +42,7 @@ function stockOf(view: MemoryView, sku: string): [available: bigint, reserved: b
 describe("reserve", () => {
   it("takes every line from what is available", () => {
     const view = shop({ mug: 5, desk: 2 });
-    const subjects = run(view, reserve, reserveCommand("o1", { mug: 2, desk: 2 }));
+    const subjects = handle(view, reserve, reserveCommand("o1", { mug: 2, desk: 2 }));
     expect(subjects).toEqual([
       "inventory.item.mug",
       "inventory.item.desk",
@@ -60,7 +55,7 @@ describe("reserve", () => {
 
   it("takes nothing when one line is short, and names it", () => {
     const view = shop({ mug: 5, desk: 1 });
-    expect(run(view, reserve, reserveCommand("o1", { mug: 1, desk: 2 }))).toEqual([
+    expect(handle(view, reserve, reserveCommand("o1", { mug: 1, desk: 2 }))).toEqual([
       "inventory.reservation.o1",
       "inventory.stock_rejected.o1",
     ]);
@@ -71,14 +66,14 @@ describe("reserve", () => {
   });
 
   it("rejects a sku that does not exist", () => {
-    expect(run(shop({}), reserve, reserveCommand("o1", { ghost: 1 }))).toContain(
+    expect(handle(shop({}), reserve, reserveCommand("o1", { ghost: 1 }))).toContain(
       "inventory.stock_rejected.o1",
     );
   });
 
   it("sells the last one once", () => {
     const view = shop({ "last-one": 1 });
-    for (let n = 1; n <= 20; n++) run(view, reserve, reserveCommand(`o${n}`, { "last-one": 1 }));
+    for (let n = 1; n <= 20; n++) handle(view, reserve, reserveCommand(`o${n}`, { "last-one": 1 }));
     expect(view.subjects.filter((subject) => subject.includes("stock_reserved"))).toEqual([
       "inventory.stock_reserved.o1",
     ]);
@@ -88,15 +83,15 @@ describe("reserve", () => {
 
   it("does nothing for a command that was handled before", () => {
     const view = shop({ mug: 5 });
-    run(view, reserve, reserveCommand("o1", { mug: 2 }));
-    expect(run(view, reserve, reserveCommand("o1", { mug: 2 }))).toEqual([]);
+    handle(view, reserve, reserveCommand("o1", { mug: 2 }));
+    expect(handle(view, reserve, reserveCommand("o1", { mug: 2 }))).toEqual([]);
     expect(stockOf(view, "mug")).toEqual([3n, 2n]);
   });
 
   it("reserves nothing for an order that was released first", () => {
     const view = shop({ mug: 5 });
-    run(view, release, releaseCommand("o1"));
-    expect(run(view, reserve, reserveCommand("o1", { mug: 2 }))).toEqual([]);
+    handle(view, release, releaseCommand("o1"));
+    expect(handle(view, reserve, reserveCommand("o1", { mug: 2 }))).toEqual([]);
     expect(stockOf(view, "mug")).toEqual([5n, 0n]);
   });
 });
@@ -104,20 +99,20 @@ describe("reserve", () => {
 describe("release", () => {
   it("gives back what is held, once", () => {
     const view = shop({ mug: 5 });
-    run(view, reserve, reserveCommand("o1", { mug: 2 }));
-    expect(run(view, release, releaseCommand("o1"))).toEqual([
+    handle(view, reserve, reserveCommand("o1", { mug: 2 }));
+    expect(handle(view, release, releaseCommand("o1"))).toEqual([
       "inventory.item.mug",
       "inventory.reservation.o1",
       "inventory.stock_released.o1",
     ]);
-    expect(run(view, release, releaseCommand("o1"))).toEqual([]);
+    expect(handle(view, release, releaseCommand("o1"))).toEqual([]);
     expect(stockOf(view, "mug")).toEqual([5n, 0n]);
   });
 
   it("gives nothing back for an order that was rejected", () => {
     const view = shop({ mug: 1 });
-    run(view, reserve, reserveCommand("o1", { mug: 2 }));
-    run(view, release, releaseCommand("o1"));
+    handle(view, reserve, reserveCommand("o1", { mug: 2 }));
+    handle(view, release, releaseCommand("o1"));
     expect(stockOf(view, "mug")).toEqual([1n, 0n]);
     expect(view.get(reservation, "o1")?.status).toBe("released");
   });
@@ -126,7 +121,7 @@ describe("release", () => {
 describe("setStock()", () => {
   it("keeps what is held, and says nothing of a price that stays", () => {
     const view = shop({ mug: 5 });
-    run(view, reserve, reserveCommand("o1", { mug: 2 }));
+    handle(view, reserve, reserveCommand("o1", { mug: 2 }));
     const { messages } = setStock(view, "mug", { available: 10 });
     expect(messages.map((message) => message.subject)).toEqual(["inventory.item.mug"]);
     view.store(messages);

@@ -1,6 +1,14 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type Contract, type Outgoing, subjectOf } from "../../nats/contracts/mod.ts";
-import type { View } from "../../nats/mod.ts";
+import { type AnyHandler, type Delivery, newTrace, type Outcome, type View } from "../../nats/mod.ts";
+
+/** A delivery about which nothing is special. */
+export const firstDelivery: Delivery = {
+  now: new Date("2026-01-01T00:00:00Z"),
+  storedAt: new Date("2026-01-01T00:00:00Z"),
+  attempt: 1,
+  trace: newTrace(),
+};
 
 /** A ledger's state in memory, for tests of pure decisions: `store()` is the commit. */
 export class MemoryView implements View {
@@ -18,6 +26,21 @@ export class MemoryView implements View {
       this.log.push(message);
     }
     return this;
+  }
+
+  /**
+   * Lets `handler` decide on `command`, stores what it says, and returns the outcome with the subjects of its messages.
+   * The command's id is its order's.
+   */
+  handle(
+    handler: AnyHandler,
+    command: MessageShape<DescMessage>,
+    delivery: Partial<Delivery> = {},
+  ): { outcome: Outcome<unknown>; subjects: string[] } {
+    const outcome: Outcome<unknown> = handler.decide(this, command, { ...firstDelivery, ...delivery });
+    const messages = "messages" in outcome ? outcome.messages : [];
+    this.store(messages);
+    return { outcome, subjects: messages.map((message) => message.subject) };
   }
 
   /** Subjects stored so far, in order. */
