@@ -1,0 +1,182 @@
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { StartError } from "./start_error.ts";
+
+export interface ChildOptions {
+  /** As in messages to the person who started it. */
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly stdio: StdioOptions;
+  /** Whether the process can do its work; asked again and again. */
+  readonly isReady: () => Promise<boolean>;
+  /** How long it may take to become ready. */
+  readonly readyWithinMs: number;
+  readonly report: (line: string) => void;
+}
+
+/** A process that is meant to run: when it ends by itself, it is started again. */
+export interface Child {
+  readonly name: string;
+  /** Undefined while it does not run. */
+  readonly pid: number | undefined;
+  /**
+   * Starts it and resolves when it is ready.
+   *
+   * @throws {StartError} If it ends before, or is not ready in time. It is not started again then.
+   */
+  start(): Promise<void>;
+  /**
+   * Resolves when it is ready, through restarts if need be.
+   *
+   * @throws {StartError} If that takes too long, or if it is down and stays so.
+   */
+  ready(): Promise<void>;
+  /** Asks it to end, kills it after `graceMs`, and leaves it down. */
+  stop(options: { graceMs: number }): Promise<void>;
+  /** Sends a signal. Resolves when the process is gone; at once for a signal that does not end processes. */
+  kill(signal: NodeJS.Signals): Promise<void>;
+  /** Kills it without waiting, and leaves it down. */
+  close(): void;
+}
+
+export const backoff = { firstMs: 250, capMs: 10_000, resetAfterMs: 30_000 } as const;
+const pollMs = 50;
+const harmless: ReadonlySet<NodeJS.Signals> = new Set([
+  "SIGSTOP",
+  "SIGCONT",
+  "SIGUSR1",
+  "SIGUSR2",
+  "SIGWINCH",
+]);
+
+/**
+ * Time until the start after the `failures`-th death in a row (from 0). Half of it is random, so that processes that
+ * died of one cause do not come back in one instant.
+ */
+export function backoffMs(failures: number, random: number): number {
+  const ceiling = Math.min(backoff.capMs, backoff.firstMs * 2 ** failures);
+  return Math.round(ceiling * (0.5 + random / 2));
+}
+
+/** A child that is not started yet. */
+export function createChild(options: ChildOptions): Child {
+  const { name, report, readyWithinMs } = options;
+  /** Only the death of one that was up is a surprise, and answered by a new start. */
+  let state: "down" | "starting" | "up" = "down";
+  let running: ChildProcess | undefined;
+  let restart: NodeJS.Timeout | undefined;
+  let startedAt = 0;
+  let failures = 0;
+  let lastEnd = "not started";
+
+  function launch(): void {
+    restart = undefined;
+    const child = spawn(options.command, options.args, {
+      // A group of its own: Ctrl-C in a terminal reaches the supervisor only, which then drains in order.
+      detached: true,
+      env: { ...options.env },
+      stdio: options.stdio,
+    });
+    running = child;
+    startedAt = performance.now();
+    const ended = (how: string) => {
+      // An "error" is a start that failed, which may come without an "exit", or a signal that failed: no end at all.
+      if (running !== child || isRunning(child)) return;
+      running = undefined;
+      lastEnd = how;
+      if (state === "up") restartLater();
+    };
+    child.once("exit", (code, signal) => ended(signal ?? `exit code ${code}`));
+    child.on("error", (error) => ended(error.message));
+  }
+
+  function restartLater(): void {
+    if (performance.now() - startedAt >= backoff.resetAfterMs) failures = 0;
+    const delay = backoffMs(failures++, Math.random());
+    report(`${name} died (${lastEnd}); starting it again in ${(delay / 1000).toFixed(1)} s`);
+    restart = setTimeout(launch, delay);
+  }
+
+  async function ready(): Promise<void> {
+    const giveUpAt = performance.now() + readyWithinMs;
+    for (;;) {
+      const asked = running;
+      if (asked !== undefined && (await options.isReady()) && running === asked) return;
+      if (running === undefined && state !== "up") {
+        throw new StartError(`Cannot start ${name}: it ended before it was ready (${lastEnd})`);
+      }
+      if (performance.now() > giveUpAt) {
+        throw new StartError(`Cannot start ${name}: it is not ready after ${readyWithinMs / 1000} s`);
+      }
+      await sleep(pollMs);
+    }
+  }
+
+  function stayDown(): void {
+    state = "down";
+    clearTimeout(restart);
+    restart = undefined;
+  }
+
+  return {
+    name,
+    get pid() {
+      return running?.pid;
+    },
+    async start() {
+      if (state !== "down") throw new Error(`Cannot start ${name}: it is ${state}`);
+      state = "starting";
+      failures = 0;
+      launch();
+      await ready();
+      // Unless it was stopped while it started.
+      if (state === "starting") state = "up";
+    },
+    ready,
+    async stop({ graceMs }) {
+      stayDown();
+      const child = running;
+      if (child === undefined) return;
+      const exit = exitOf(child);
+      child.kill("SIGTERM");
+      const late = setTimeout(() => {
+        report(`${name} did not end within ${graceMs / 1000} s; killing it`);
+        killGroup(child);
+      }, graceMs);
+      await exit;
+      clearTimeout(late);
+    },
+    async kill(signal) {
+      const child = running;
+      if (child === undefined) return;
+      const exit = exitOf(child);
+      child.kill(signal);
+      if (!harmless.has(signal)) await exit;
+    },
+    close() {
+      stayDown();
+      if (running !== undefined) killGroup(running);
+    },
+  };
+}
+
+function exitOf(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    child.once("exit", () => resolve());
+  });
+}
+
+function isRunning(child: ChildProcess): boolean {
+  return child.pid !== undefined && child.exitCode === null && child.signalCode === null;
+}
+
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, "SIGKILL");
+  } catch {
+    // It has ended meanwhile, which is what was wanted.
+  }
+}

@@ -1,0 +1,63 @@
+import { resolve } from "node:path";
+import { services } from "../services/mod.ts";
+import { projectFolder } from "./nats_server.mjs";
+import { portUses } from "./processes.ts";
+import { StartError } from "./start_error.ts";
+import type { ShopOptions } from "./supervisor.ts";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const defaultDataDir = ".data";
+const defaultToken = "dev";
+const defaultFileStore = "10GB";
+
+/** One line per variable that `readConfig()` reads, for `--help`. */
+export function describeConfig(): string {
+  const variables: [name: string, text: string][] = [
+    ["DATA_DIR", `folder of all state, default ${defaultDataDir}; two folders share nothing`],
+    ["OPERATOR_TOKEN", `bearer token of the operator endpoints, default ${defaultToken}`],
+    ["NATS_SERVER", "path of the nats-server to run, default: from PATH, else fetched"],
+    ["NATS_MAX_FILE_STORE", `what streams may take on the disk, default ${defaultFileStore}`],
+    ...portUses(services).map(({ name, port, variable }): [string, string] => {
+      const what = variable === "NATS_MONITOR_PORT" ? `${name}'s monitoring` : name;
+      return [variable, `port of ${what}, default ${port}`];
+    }),
+    ["NO_COLOR", "any value: no colours, not even in a terminal"],
+  ];
+  const width = Math.max(...variables.map(([name]) => name.length)) + 2;
+  const own = variables.map(([name, text]) => `  ${name.padEnd(width)}${text}`);
+  return [...own, "", "All other variables are passed on to the services, among them LOG_LEVEL."].join("\n");
+}
+
+/**
+ * The embedded run's options from the environment. An empty variable counts as unset.
+ *
+ * @throws {StartError} Naming the variable that makes no sense.
+ */
+export function readConfig(env: Environment = process.env) {
+  const maxFileStore = env.NATS_MAX_FILE_STORE || defaultFileStore;
+  if (!/^[1-9]\d*[KMGT]B?$/i.test(maxFileStore)) {
+    throw new StartError(
+      `Cannot start: NATS_MAX_FILE_STORE is "${maxFileStore}", not a size such as ${defaultFileStore}`,
+    );
+  }
+  return {
+    dataDir: resolve(projectFolder, env.DATA_DIR || defaultDataDir),
+    operatorToken: env.OPERATOR_TOKEN || defaultToken,
+    maxFileStore,
+    ports: Object.fromEntries(
+      portUses(services).map(({ variable, port }) => [variable, readPort(env, variable, port)]),
+    ),
+    environment: env,
+  } satisfies Partial<ShopOptions>;
+}
+
+function readPort(env: Environment, variable: string, standard: number): number {
+  const text = env[variable];
+  if (!text) return standard;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  if (port < 1 || port > 65_535) {
+    throw new StartError(`Cannot start: ${variable} is "${text}", not a port (1 to 65535)`);
+  }
+  return port;
+}

@@ -1,0 +1,139 @@
+import { closeSync, mkdirSync, openSync } from "node:fs";
+import { get } from "node:http";
+import { join } from "node:path";
+import { nodeArguments, type Service } from "../services/mod.ts";
+import type { ChildOptions } from "./child.ts";
+import { type NatsServer, projectFolder } from "./nats_server.mjs";
+import { loopback, type PortUse } from "./ports.ts";
+
+/** What nats-server is called in messages and wherever a process is named. */
+export const natsServerName = "nats-server";
+
+/** A shop's options with their defaults, and what was found out about the machine. */
+export interface Settings {
+  /** Absolute, without symbolic links. */
+  readonly dataDir: string;
+  readonly root: string;
+  readonly services: readonly Service[];
+  /** By variable; has one for each of `portUses()`. */
+  readonly ports: Readonly<Record<string, number>>;
+  readonly operatorToken: string;
+  readonly maxFileStore: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly logs: "inherit" | { readonly file: string };
+  readonly report: (line: string) => void;
+  readonly natsServer: NatsServer;
+  readonly readyWithinMs: number;
+}
+
+const probeTimeoutMs = 1_000;
+
+/** Ports of nats-server and of `services`, with the numbers that hold unless somebody sets the variable. */
+export function portUses(services: readonly Service[]): PortUse[] {
+  return [
+    { name: natsServerName, port: 4222, variable: "NATS_PORT" },
+    { name: natsServerName, port: 8222, variable: "NATS_MONITOR_PORT" },
+    ...services.map(({ name, port, portVariable }) => ({ name, port, variable: portVariable })),
+  ];
+}
+
+export function natsUrl(settings: Settings): string {
+  return `nats://${loopback}:${settings.ports.NATS_PORT}`;
+}
+
+/** Base URL of a service's HTTP interface, or of nats-server's monitoring. @throws {RangeError} On any other name. */
+export function httpUrl(name: string, { services, ports }: Settings): string {
+  const service = services.find((other) => other.name === name);
+  if (service === undefined && name !== natsServerName) throw new RangeError(`There is no process "${name}"`);
+  return `http://${loopback}:${ports[service?.portVariable ?? "NATS_MONITOR_PORT"]}`;
+}
+
+export function natsServerFiles({ dataDir }: Settings) {
+  return { pid: join(dataDir, "nats-server.pid"), log: join(dataDir, "nats-server.log") };
+}
+
+/** How nats-server runs. Its log has a file of its own and is rotated: in the terminal it would bury the services'. */
+export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOptions {
+  const { dataDir, ports } = settings;
+  const files = natsServerFiles(settings);
+  const log = logs.open(files.log);
+  return {
+    ...common(settings),
+    name: natsServerName,
+    command: settings.natsServer.path,
+    // The next start recognises a server that was left behind by the path of its pid file in its command line.
+    args: ["--config", join(projectFolder, "nats", "server.conf"), "--pid", files.pid],
+    env: {
+      ...settings.environment,
+      NATS_HOST: loopback,
+      NATS_PORT: `${ports.NATS_PORT}`,
+      NATS_MONITOR_PORT: `${ports.NATS_MONITOR_PORT}`,
+      // The server parses these as it parses its file, where a path with a space or a # wants quotes.
+      NATS_STORE_DIR: JSON.stringify(join(dataDir, "nats")),
+      NATS_LOG_FILE: JSON.stringify(files.log),
+      NATS_MAX_FILE_STORE: settings.maxFileStore,
+    },
+    // What it says before it has opened its log.
+    stdio: ["ignore", log, log],
+    // The monitoring listens before streams are recovered and clients are let in; this waits for both.
+    isReady: () => answersOk(`${httpUrl(natsServerName, settings)}/healthz`),
+  };
+}
+
+/** How a service runs: under the permission model, with a channel by which it notices that this process is gone. */
+export function serviceProcess(service: Service, settings: Settings, logs: LogFiles): ChildOptions {
+  const { root, dataDir } = settings;
+  // Permissions for a folder cover what is in it only if it exists when the process starts.
+  for (const folder of service.writes) mkdirSync(join(dataDir, folder), { recursive: true });
+  const output = settings.logs === "inherit" ? "inherit" : logs.open(settings.logs.file);
+  const ports = Object.entries(settings.ports).map(([variable, port]) => [variable, `${port}`]);
+  return {
+    ...common(settings),
+    name: service.name,
+    command: process.execPath,
+    args: nodeArguments(service, { root, dataDir }),
+    env: {
+      ...settings.environment,
+      ...Object.fromEntries(ports),
+      NATS_URL: natsUrl(settings),
+      HOST: loopback,
+      OPERATOR_TOKEN: settings.operatorToken,
+      DATA_DIR: dataDir,
+      SANDBOX: "true",
+    },
+    stdio: ["ignore", output, output, "ipc"],
+    isReady: () => answersOk(`${httpUrl(service.name, settings)}/readyz`),
+  };
+}
+
+function common({ report, readyWithinMs }: Settings) {
+  return { report, readyWithinMs };
+}
+
+/** Log files that stay open as long as processes may be started that write to them. */
+export class LogFiles implements Disposable {
+  readonly #open = new Map<string, number>();
+
+  open(path: string): number {
+    const file = this.#open.get(path) ?? openSync(path, "a");
+    this.#open.set(path, file);
+    return file;
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of this.#open.values()) closeSync(file);
+    this.#open.clear();
+  }
+}
+
+function answersOk(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    // Without an agent: a connection kept open would delay the drain of the one who answers.
+    const request = get(url, { agent: false, timeout: probeTimeoutMs }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    request.on("timeout", () => request.destroy());
+    request.on("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,97 @@
+import { randomUUID } from "node:crypto";
+import { styleText } from "node:util";
+import { applyTopology, RefusedError } from "../nats/mod.ts";
+import { services } from "../services/mod.ts";
+import { describeConfig, readConfig } from "./config.ts";
+import { natsServerName } from "./processes.ts";
+import { runShop } from "./run.ts";
+import { StartError } from "./start_error.ts";
+import type { Shop } from "./supervisor.ts";
+
+const help = `Usage: npm start
+
+Runs the whole shop on this machine: nats-server and one process per service, on loopback only. Ctrl-C drains and
+stops it; state stays in DATA_DIR.
+
+Variables:
+${describeConfig()}`;
+
+/** An order of the sandbox that ends in `completed`. */
+const exampleOrder = {
+  customer: { id: "cus_1", email: "ada@example.com", plan: "standard" },
+  lines: [{ sku: "mug", quantity: 1 }],
+  shipping_address: {
+    name: "Ada",
+    line1: "12 High Street",
+    city: "York",
+    postal_code: "YO1 7HH",
+    country: "GB",
+  },
+  shipping_priority: "standard",
+  payment_token: "tok_visa",
+};
+
+/** Makes streams and consumers; a refusal is for the person who starts the shop to settle. */
+async function prepare(servers: string): Promise<void> {
+  try {
+    const { changes } = await applyTopology({ servers });
+    if (changes.length > 0) report(`streams and consumers: ${changes.length} changes made`);
+  } catch (cause) {
+    if (cause instanceof RefusedError) throw new StartError(cause.message, { cause });
+    throw cause;
+  }
+}
+
+function summary(shop: Shop): string {
+  const bold = (text: string) => styleText("bold", text, { stream: process.stdout });
+  const names = [...services.map(({ name }) => name), natsServerName];
+  const width = Math.max(...names.map((name) => name.length)) + 2;
+  const urls = services.map(({ name }) => `  ${name.padEnd(width)}${shop.url(name)}`);
+  const orders = `${shop.url("order")}/orders`;
+  return `
+${bold("The shop is open.")}
+
+${urls.join("\n")}
+  ${natsServerName.padEnd(width)}${shop.natsUrl}, monitoring ${shop.url(natsServerName)}
+  ${"state".padEnd(width)}${shop.dataDir}
+
+${bold("Place an order:")}
+
+curl -i ${orders} \\
+  -H 'Content-Type: application/json' \\
+  -H 'Idempotency-Key: ${randomUUID()}' \\
+  -d '${JSON.stringify(exampleOrder)}'
+
+${bold("See what became of it,")} with the answer's order_id:
+
+curl ${orders}/<id>
+
+Ctrl-C stops.
+`;
+}
+
+function report(line: string): void {
+  process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  if (args.includes("--help") || args.includes("-h")) {
+    console.log(help);
+    return 0;
+  }
+  if (args.length > 0) {
+    console.error(`Cannot start: unknown argument "${args[0]}"\n\n${help}`);
+    return 2;
+  }
+  try {
+    return await runShop({ ...readConfig(), prepare, report }, (shop) => process.stdout.write(summary(shop)));
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error;
+    report(error.message);
+    return 1;
+  }
+}
+
+// A terminal that is closed takes the output away; draining goes on without it.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+process.exit(await main(process.argv.slice(2)));

@@ -1,0 +1,145 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { connect } from "@nats-io/transport-node";
+import { expect, test, vi } from "vitest";
+import { type ShopOptions, startShop } from "./supervisor.ts";
+import { isAlive, scratchFolder, until } from "./testdata/scratch.ts";
+import { root, services } from "./testdata/services.ts";
+
+// Processes start slowly where all cores are busy.
+vi.setConfig({ testTimeout: 30_000 });
+
+const names = ["nats-server", "alpha", "beta"];
+
+function optionsFor(dataDir: string, lines: string[] = []): ShopOptions {
+  return {
+    dataDir,
+    root,
+    services,
+    ports: "free",
+    prepare: async () => undefined,
+    logs: { file: join(dataDir, "services.log") },
+    report: (line) => lines.push(line),
+    environment: { PATH: process.env.PATH, FROM_OUTSIDE: "yes" },
+  };
+}
+
+test("startShop() prepares nats-server before it starts services, and tells them what they need", async () => {
+  using folder = scratchFolder();
+  const seen: string[] = [];
+  await using shop = await startShop({
+    ...optionsFor(folder.path),
+    prepare: async (url) => {
+      const connection = await connect({ servers: url });
+      seen.push(connection.info?.version ?? "", `${connection.info?.jetstream}`);
+      await connection.close();
+    },
+  });
+  expect(seen).toEqual([expect.stringMatching(/^\d+\.\d+/), "true"]);
+  const env = await (await fetch(`${shop.url("alpha")}/env`)).json();
+  expect(env).toMatchObject({
+    NATS_URL: shop.natsUrl,
+    HOST: "127.0.0.1",
+    OPERATOR_TOKEN: "dev",
+    DATA_DIR: shop.dataDir,
+    SANDBOX: "true",
+    ALPHA_PORT: new URL(shop.url("alpha")).port,
+    BETA_PORT: new URL(shop.url("beta")).port,
+    FROM_OUTSIDE: "yes",
+  });
+  const limits = (await (await fetch(`${shop.url("nats-server")}/jsz`)).json()) as { config: object };
+  // Acknowledged means on the disk.
+  expect(limits.config).toMatchObject({ sync_always: true, max_storage: 10 * 2 ** 30 });
+  expect(() => shop.url("gamma")).toThrow('There is no process "gamma"');
+});
+
+test("a process that is killed is started again, nats-server too, and a line says so", async () => {
+  using folder = scratchFolder();
+  const lines: string[] = [];
+  await using shop = await startShop(optionsFor(folder.path, lines));
+  for (const name of ["alpha", "nats-server"]) {
+    const before = shop.pid(name);
+    await shop.kill(name);
+    await shop.ready(name);
+    expect(shop.pid(name)).not.toBe(before);
+    expect(lines.at(-1)).toMatch(
+      new RegExp(`^${name} died \\(SIGKILL\\); starting it again in \\d\\.\\d s$`),
+    );
+  }
+  expect(lines.filter((line) => line.startsWith("beta"))).toEqual([]);
+});
+
+test("stop() leaves a process down until start(), and restart() does both", async () => {
+  using folder = scratchFolder();
+  const lines: string[] = [];
+  await using shop = await startShop(optionsFor(folder.path, lines));
+  await shop.stop("alpha");
+  expect(shop.pid("alpha")).toBeUndefined();
+  await expect(fetch(shop.url("alpha"))).rejects.toThrow();
+  await shop.start("alpha");
+  const before = shop.pid("alpha");
+  await shop.restart("alpha");
+  expect(shop.pid("alpha")).not.toBe(before);
+  await shop.ready("alpha");
+  expect(lines.filter((line) => line.includes("died"))).toEqual([]);
+});
+
+test("shutdown() leaves no process, and the folder can be used again at once", async () => {
+  using folder = scratchFolder();
+  for (let run = 0; run < 2; run++) {
+    const shop = await startShop(optionsFor(folder.path));
+    const pids = names.map((name) => shop.pid(name));
+    expect(pids.map(isAlive)).toEqual([true, true, true]);
+    await shop.shutdown();
+    expect(pids.map(isAlive)).toEqual([false, false, false]);
+  }
+});
+
+test("shutdown() kills a service that does not drain in time", async () => {
+  using folder = scratchFolder();
+  const lines: string[] = [];
+  const options = optionsFor(folder.path, lines);
+  const shop = await startShop({ ...options, environment: { FIXTURE_IGNORES_SIGTERM: "yes" } });
+  const pids = names.map((name) => shop.pid(name));
+  await shop.shutdown({ graceMs: 200 });
+  expect(pids.map(isAlive)).toEqual([false, false, false]);
+  expect(lines).toContain("alpha did not end within 0.2 s; killing it");
+});
+
+test("close() kills all at once", async () => {
+  using folder = scratchFolder();
+  const shop = await startShop(optionsFor(folder.path));
+  const pids = names.map((name) => shop.pid(name));
+  shop.close();
+  await until(() => !pids.some(isAlive));
+});
+
+test("startShop() leaves nothing running when a service fails to start", async () => {
+  using folder = scratchFolder();
+  const options = { ...optionsFor(folder.path), environment: { FIXTURE_FAILS: "yes" } };
+  await expect(startShop(options)).rejects.toThrow(
+    /^Cannot start (alpha|beta): it ended before it was ready \(exit code 3\)$/,
+  );
+  const nats = Number(readFileSync(join(folder.path, "nats-server.pid"), "utf8"));
+  expect(isAlive(nats)).toBe(false);
+});
+
+test("startShop() shows the end of nats-server's log when that does not start", async () => {
+  using folder = scratchFolder();
+  await expect(startShop({ ...optionsFor(folder.path), maxFileStore: "lots" })).rejects.toThrow(
+    /^Cannot start nats-server: it ended before it was ready \(exit code 1\); the end of .*\n.*max_file/i,
+  );
+});
+
+test("startShop() stops what it has started when it is aborted", async () => {
+  using folder = scratchFolder();
+  const abort = new AbortController();
+  const prepare = async () => {
+    abort.abort(new Error("changed my mind"));
+    await new Promise(() => undefined);
+  };
+  const options = { ...optionsFor(folder.path), prepare, signal: abort.signal };
+  await expect(startShop(options)).rejects.toThrow("changed my mind");
+  const nats = Number(readFileSync(join(folder.path, "nats-server.pid"), "utf8"));
+  expect(isAlive(nats)).toBe(false);
+});

@@ -1,0 +1,3 @@
+import { serve } from "../../fixture.ts";
+
+serve(Number(process.env.BETA_PORT));
