@@ -23,6 +23,8 @@ export type Outcome<E = never> =
 
 /** What is known of a delivery besides the message. */
 export interface Delivery {
+  /** What the subject says after the contract's: `o1` of `order.created.o1`. */
+  id: string;
   /** Now, by the service's clock. */
   now: Date;
   /** When the message was stored. */
@@ -215,6 +217,7 @@ export class Processor implements AsyncDisposable {
   async #run(msg: JsMsg, handler: AnyHandler, value: MessageShape<DescMessage>, id: string): Promise<string> {
     const trace = traceFrom(msg.headers?.get("traceparent"), msg.headers?.get("tracestate") || undefined);
     const delivery = (): Delivery => ({
+      id,
       now: this.#options.now?.() ?? new Date(),
       storedAt: new Date(msg.info.timestampNanos / 1_000_000),
       attempt: msg.info.deliveryCount,

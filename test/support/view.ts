@@ -4,6 +4,7 @@ import { type AnyHandler, type Delivery, newTrace, type Outcome, type View } fro
 
 /** A delivery about which nothing is special. */
 export const firstDelivery: Delivery = {
+  id: "o1",
   now: new Date("2026-01-01T00:00:00Z"),
   storedAt: new Date("2026-01-01T00:00:00Z"),
   attempt: 1,
@@ -28,10 +29,7 @@ export class MemoryView implements View {
     return this;
   }
 
-  /**
-   * Lets `handler` decide on `command`, stores what it says, and returns the outcome with the subjects of its messages.
-   * The command's id is its order's.
-   */
+  /** Lets `handler` decide on `command`, stores what it says, and returns the outcome with the subjects of its messages. */
   handle(
     handler: AnyHandler,
     command: MessageShape<DescMessage>,

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shop/checkout/v1/checkout_state.proto.
  */
 export const file_shop_checkout_v1_checkout_state: GenFile = /*@__PURE__*/
-  fileDesc("CiVzaG9wL2NoZWNrb3V0L3YxL2NoZWNrb3V0X3N0YXRlLnByb3RvEhBzaG9wLmNoZWNrb3V0LnYxIokCCg1DaGVja291dFN0YXRlEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchINCgVzdGF0ZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSDwoHdmVyc2lvbhgEIAEoBRItCgdoaXN0b3J5GAUgAygLMhwuc2hvcC5jaGVja291dC52MS5UcmFuc2l0aW9uEiwKCGRlYWRsaW5lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCghkZWZlcnJlZBgHIAMoCzIfLnNob3AuY2hlY2tvdXQudjEuRGVmZXJyZWRFdmVudBITCgtjb21wZW5zYXRlZBgIIAMoCSJSCgpUcmFuc2l0aW9uEg0KBXN0YXRlGAEgASgJEiYKAmF0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVjYXVzZRgDIAEoCSJOCg1EZWZlcnJlZEV2ZW50Eg0KBWV2ZW50GAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_google_protobuf_timestamp, file_shop_order_v1_order]);
+  fileDesc("CiVzaG9wL2NoZWNrb3V0L3YxL2NoZWNrb3V0X3N0YXRlLnByb3RvEhBzaG9wLmNoZWNrb3V0LnYxIvgBCg1DaGVja291dFN0YXRlEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchINCgVzdGF0ZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSLQoHaGlzdG9yeRgEIAMoCzIcLnNob3AuY2hlY2tvdXQudjEuVHJhbnNpdGlvbhIsCghkZWFkbGluZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoIZGVmZXJyZWQYBiADKAsyHy5zaG9wLmNoZWNrb3V0LnYxLkRlZmVycmVkRXZlbnQSEwoLY29tcGVuc2F0ZWQYByADKAkiUgoKVHJhbnNpdGlvbhINCgVzdGF0ZRgBIAEoCRImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFY2F1c2UYAyABKAkiTgoNRGVmZXJyZWRFdmVudBINCgVldmVudBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp, file_shop_order_v1_order]);
 
 /**
  * checkout.state.<order>: one message per transition, each a full snapshot; the last one is the state.
@@ -42,37 +42,30 @@ export type CheckoutState = Message<"shop.checkout.v1.CheckoutState"> & {
   reason: string;
 
   /**
-   * Counts the decisions that changed this checkout, from 1. A timer names the version it belongs to.
-   *
-   * @generated from field: int32 version = 4;
-   */
-  version: number;
-
-  /**
    * Every transition so far, oldest first: a path of the coordinator's table.
    *
-   * @generated from field: repeated shop.checkout.v1.Transition history = 5;
+   * @generated from field: repeated shop.checkout.v1.Transition history = 4;
    */
   history: Transition[];
 
   /**
    * When this state is overdue; unset in an end state.
    *
-   * @generated from field: google.protobuf.Timestamp deadline = 6;
+   * @generated from field: google.protobuf.Timestamp deadline = 5;
    */
   deadline?: Timestamp | undefined;
 
   /**
    * Events that came before the state that handles them, in order of arrival.
    *
-   * @generated from field: repeated shop.checkout.v1.DeferredEvent deferred = 7;
+   * @generated from field: repeated shop.checkout.v1.DeferredEvent deferred = 6;
    */
   deferred: DeferredEvent[];
 
   /**
-   * Events whose late effect was already undone, so that a redelivery does not undo it again.
+   * Late events that were answered with a compensation, so that a redelivery is not answered again.
    *
-   * @generated from field: repeated string compensated = 8;
+   * @generated from field: repeated string compensated = 7;
    */
   compensated: string[];
 };

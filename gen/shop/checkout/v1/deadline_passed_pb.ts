@@ -15,7 +15,7 @@ export const file_shop_checkout_v1_deadline_passed: GenFile = /*@__PURE__*/
   fileDesc("CiZzaG9wL2NoZWNrb3V0L3YxL2RlYWRsaW5lX3Bhc3NlZC5wcm90bxIQc2hvcC5jaGVja291dC52MSJwCg5EZWFkbGluZVBhc3NlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgFEg0KBXN0YXRlGAMgASgJEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
- * checkout.deadline_passed.<order>: a timer fired. A hint: ignored if the checkout has left that version.
+ * checkout.deadline_passed.<order>: a timer fired. A hint: ignored if the checkout has moved on since.
  *
  * @generated from message shop.checkout.v1.DeadlinePassed
  */
@@ -26,6 +26,8 @@ export type DeadlinePassed = Message<"shop.checkout.v1.DeadlinePassed"> & {
   orderId: string;
 
   /**
+   * Length of the checkout's history when the timer was set.
+   *
    * @generated from field: int32 version = 2;
    */
   version: number;

@@ -1,0 +1,34 @@
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { Hono } from "hono";
+import { type Env, Problem } from "../../lib/mod.ts";
+import { checkoutState, key, type Ledger, viewLast } from "../../nats/mod.ts";
+
+/**
+ * `GET /checkouts/{order}` → `{"order_id","state","reason"?,"deadline"?,"deferred":[event…],"compensated":[event…]}`:
+ * where a checkout stands and what it waits for. A moment old at most.
+ */
+export function routes(
+  app: Hono<Env>,
+  { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
+): Hono<Env> {
+  return app.get("/checkouts/:order{[A-Za-z0-9_-]+}", async (context) => {
+    const orderId = context.req.param("order");
+    const checkout = await viewLast(jsm, ledger.stream, key(checkoutState, orderId));
+    if (checkout === undefined) {
+      throw new Problem(404, "unknown-checkout", {
+        title: "Unknown checkout",
+        detail: `No checkout of order ${JSON.stringify(orderId)} has begun`,
+      });
+    }
+    const { state, reason, deadline, deferred, compensated } = checkout;
+    return context.json({
+      order_id: orderId,
+      state,
+      ...(reason && { reason }),
+      ...(deadline && { deadline: timestampDate(deadline).toISOString() }),
+      deferred: deferred.map(({ event }) => event),
+      compensated,
+    });
+  });
+}

@@ -1,0 +1,163 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  CheckoutStateSchema,
+  DeferredEventSchema,
+  TransitionSchema,
+} from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
+import type { Outgoing } from "../../nats/contracts/mod.ts";
+import {
+  type Checkout,
+  commandMessage,
+  endMessage,
+  type Order,
+  stateMessage,
+  timerMessage,
+} from "./messages.ts";
+import { type Command, type Event, type Reason, type Rule, type State, table } from "./table.ts";
+
+/** How long a checkout may stay in a state, in milliseconds. */
+export interface Deadlines {
+  readonly reserving: number;
+  readonly screening: number;
+  /** Counted from the moment at which the fraud service expires the review by itself. */
+  readonly in_review: number;
+  readonly charging: number;
+  readonly fulfilling: number;
+  readonly refunding: number;
+  readonly releasing: number;
+}
+
+/** One thing that happened to an order. */
+export interface Happening {
+  readonly event: Event;
+  readonly now: Date;
+  /** Of the order's own events, which alone can begin a checkout. */
+  readonly order?: Order | undefined;
+  /** Of `fraud.order_flagged`: when the review expires. */
+  readonly expiresAt?: Date | undefined;
+}
+
+/** A change of the checkout and what is sent with it. */
+interface Step {
+  readonly checkout: Checkout;
+  readonly send: readonly Command[];
+}
+
+/**
+ * What `happening` means for the checkout, by the table: the messages to store, none if it is ignored.
+ *
+ * I5: each transition is one state message, and with it in the same batch go its commands, its timer or its end.
+ * A transition may let deferred events take effect, which makes further transitions of the same decision.
+ *
+ * @param before The checkout so far, undefined if none has begun.
+ */
+export function decide(before: Checkout | undefined, happening: Happening, deadlines: Deadlines): Outgoing[] {
+  const begun = before ?? begin(happening);
+  if (begun === undefined) return [];
+  const steps: Step[] = [];
+  for (let checkout = begun, next: Happening | undefined = happening; next !== undefined; ) {
+    const step = take(checkout, next, deadlines);
+    if (step === undefined) break;
+    steps.push(step);
+    checkout = step.checkout;
+    next = deferredFor(checkout, happening.now);
+  }
+  const last = steps.at(-1)?.checkout;
+  if (last === undefined) return [];
+
+  const ended = isEnd(last.state) && !isEnd(begun.state);
+  const deadline = last.deadline === begun.deadline ? undefined : last.deadline;
+  return [
+    ...steps.map(({ checkout }) => stateMessage(checkout, { end: ended && checkout === last })),
+    ...steps.flatMap(({ checkout, send }) => send.map((command) => commandMessage(command, checkout))),
+    ...(deadline ? [timerMessage(last, deadline)] : []),
+    ...(ended ? [endMessage(last)] : []),
+  ];
+}
+
+export function isEnd(state: string): boolean {
+  return state === "completed" || state === "cancelled";
+}
+
+/** Looks up the rule and follows it; undefined if nothing changes. */
+function take(checkout: Checkout, happening: Happening, deadlines: Deadlines): Step | undefined {
+  const { event } = happening;
+  const rule: Rule = table[checkout.state as State][event];
+  switch (rule.kind) {
+    case "go":
+      return { checkout: enter(checkout, rule, { happening, deadlines }), send: rule.send };
+    case "repeat":
+      return {
+        checkout: { ...checkout, ...deadlineOf(checkout.state, { happening, deadlines }) },
+        send: rule.send,
+      };
+    case "defer":
+      if (wasSeen(checkout, event)) return undefined;
+      return { checkout: { ...checkout, deferred: [...checkout.deferred, deferral(happening)] }, send: [] };
+    case "compensate":
+      if (wasSeen(checkout, event)) return undefined;
+      return { checkout: { ...checkout, compensated: [...checkout.compensated, event] }, send: rule.send };
+    case "ignore":
+      return undefined;
+    default:
+      return rule satisfies never;
+  }
+}
+
+interface Circumstances {
+  readonly happening: Happening;
+  readonly deadlines: Deadlines;
+}
+
+function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: Circumstances): Checkout {
+  const { event, now } = circumstances.happening;
+  const { deadline: _, ...kept } = checkout;
+  return {
+    ...kept,
+    state: rule.to,
+    reason: (rule.reason ?? checkout.reason) satisfies Reason | string,
+    history: [
+      ...checkout.history,
+      create(TransitionSchema, { state: rule.to, at: timestampFromDate(now), cause: event }),
+    ],
+    deferred: checkout.deferred.filter((deferred) => deferred.event !== event),
+    ...deadlineOf(rule.to, circumstances),
+  };
+}
+
+/** The first deferred event that the state now reached has a transition for. */
+function deferredFor(checkout: Checkout, now: Date): Happening | undefined {
+  const due = checkout.deferred.find(
+    ({ event }) => table[checkout.state as State][event as Event].kind === "go",
+  );
+  return due && { event: due.event as Event, now, expiresAt: due.expiresAt && timestampDate(due.expiresAt) };
+}
+
+function begin({ order }: Happening): Checkout | undefined {
+  if (order?.placedAt === undefined) return undefined;
+  const created = create(TransitionSchema, { state: "created", at: order.placedAt, cause: "order.created" });
+  return Object.assign(create(CheckoutStateSchema, { state: "created", history: [created] }), { order });
+}
+
+function deferral({ event, expiresAt }: Happening) {
+  return create(DeferredEventSchema, {
+    event,
+    ...(expiresAt && { expiresAt: timestampFromDate(expiresAt) }),
+  });
+}
+
+function deadlineOf(state: string, { happening, deadlines }: Circumstances): Pick<Checkout, "deadline"> {
+  if (!(state in deadlines)) return {};
+  const from = state === "in_review" ? (happening.expiresAt ?? happening.now) : happening.now;
+  return { deadline: timestampFromDate(new Date(from.getTime() + deadlines[state as keyof Deadlines])) };
+}
+
+/** Whether the checkout has dealt with this event before: a redelivery is no news. */
+function wasSeen({ history, compensated, deferred }: Checkout, event: Event): boolean {
+  return (
+    history.some(({ cause }) => cause === event) ||
+    compensated.includes(event) ||
+    deferred.some((known) => known.event === event)
+  );
+}

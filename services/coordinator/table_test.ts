@@ -1,0 +1,92 @@
+import { readFile } from "node:fs/promises";
+import { describe, expect, it } from "vitest";
+import { tablePage } from "./diagram.ts";
+import { type Event, events, type Rule, type State, states, table } from "./table.ts";
+
+function rule(state: State, event: Event): Rule {
+  return table[state][event];
+}
+
+function targets(state: State): State[] {
+  return events.flatMap((event) => {
+    const found = rule(state, event);
+    return found.kind === "go" ? [found.to] : [];
+  });
+}
+
+function reachable(from: State): Set<State> {
+  const seen = new Set<State>([from]);
+  for (const state of seen) for (const to of targets(state)) seen.add(to);
+  return seen;
+}
+
+describe("table", () => {
+  it("reaches every state from created", () => {
+    expect([...reachable("created")].sort()).toEqual([...states].sort());
+  });
+
+  it.each(states.filter((state) => state !== "completed" && state !== "cancelled"))(
+    "leads from %s to an end",
+    (state) => {
+      const ends = [...reachable(state)].filter((to) => to === "completed" || to === "cancelled");
+      expect(ends).not.toEqual([]);
+    },
+  );
+
+  it.each(["completed", "cancelled"] as const)("never leaves %s", (end) => {
+    expect(targets(end)).toEqual([]);
+  });
+
+  it.each(states)("says why %s ignores, keeps or undoes something", (state) => {
+    for (const event of events) {
+      const found = rule(state, event);
+      if (found.kind !== "go") expect(found.why).not.toBe("");
+    }
+  });
+
+  it("leaves every waiting state when its deadline passes, or asks again", () => {
+    for (const state of states) {
+      if (["created", "completed", "cancelled"].includes(state)) continue;
+      expect(rule(state, "checkout.deadline_passed").kind).toMatch(/^(go|repeat)$/);
+    }
+  });
+
+  it("I1: asks for a refund on every way out of charging and fulfilling that is not the provider's or the carrier's", () => {
+    for (const state of ["charging", "fulfilling"] as const) {
+      for (const event of events) {
+        const found = rule(state, event);
+        if (found.kind !== "go" || found.to === "fulfilling" || found.to === "completed") continue;
+        if (event === "payment.declined") continue;
+        expect(found).toMatchObject({ to: "refunding", send: expect.arrayContaining(["refund_payment"]) });
+      }
+    }
+  });
+
+  it("I2: asks for the release of the stock on every way to releasing", () => {
+    for (const state of states) {
+      for (const event of events) {
+        const found = rule(state, event);
+        if (found.kind === "go" && found.to === "releasing") expect(found.send).toContain("release_stock");
+      }
+    }
+  });
+
+  it("gives a reason to every cancellation, once", () => {
+    for (const state of states) {
+      for (const event of events) {
+        const found = rule(state, event);
+        if (found.kind !== "go") continue;
+        const starts = ["refunding", "releasing", "cancelled"].includes(found.to);
+        const under = ["refunding", "releasing"].includes(state);
+        expect(found.reason !== undefined, `${state} × ${event}`).toBe(starts && !under);
+      }
+    }
+  });
+});
+
+describe("docs/checkout.md", () => {
+  it("is what the table says (npm run diagram)", async () => {
+    const page = await readFile(new URL("../../docs/checkout.md", import.meta.url), "utf8");
+    expect(page).toBe(tablePage());
+  });
+});
