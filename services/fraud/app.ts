@@ -1,0 +1,152 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { timestampDate } from "@bufbuild/protobuf/wkt";
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { Hono } from "hono";
+import { z } from "zod";
+import { type Env, operatorOnly, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
+import { key, type Ledger, reviewTimer, screening, viewLast, viewPage } from "../../nats/mod.ts";
+import { decideReview, type Screening } from "./decide.ts";
+
+const OrderId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
+
+const Query = z.strictObject({
+  /** Only what waits for somebody is listed. */
+  status: z.literal("in_review").default("in_review"),
+  /** `next_cursor` of the page before. */
+  cursor: z.coerce.number().int().min(1).default(1),
+  limit: z.coerce.number().int().min(1).max(100).default(50),
+});
+
+const DecisionBody = z.strictObject({
+  decision: z.enum(["approve", "reject"]),
+  reviewer: z.string().trim().min(1).max(100),
+  note: z.string().max(1_000).default(""),
+});
+
+interface Dependencies {
+  jsm: JetStreamManager;
+  ledger: Ledger;
+  operatorToken: string;
+  /** Default: the system's clock. */
+  now?: () => Date;
+}
+
+/**
+ * For operators:
+ * - `GET /reviews?cursor=…&limit=…` → `{"reviews":[…],"next_cursor"?}`: what waits for a decision, oldest first. A moment
+ *   old at most. A page may hold fewer than `limit` and yet have a next one.
+ * - `GET /reviews/{order}` → the screening of an order, whatever became of it.
+ * - `POST /reviews/{order}/decision` `{"decision":"approve"|"reject","reviewer","note"?}` → the review, decided. The same
+ *   decision by the same reviewer again is answered alike; any other on a review that is over, 409.
+ */
+export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
+  const { jsm, ledger, operatorToken, now = () => new Date() } = dependencies;
+  const operator = operatorOnly(operatorToken);
+  return app
+    .get("/reviews", operator, async (context) => {
+      const query = Query.safeParse(context.req.query());
+      if (!query.success) throw wrongQuery(query.error);
+      const { cursor, limit } = query.data;
+      // A review's timer is there for as long as the review is open, so that the timers are the queue. One more than
+      // asked for tells whether there is a next page.
+      const timers = await viewPage(jsm, ledger.stream, reviewTimer, { from: cursor, limit: limit + 1 });
+      const next = timers[limit];
+      const screenings = await Promise.all(
+        timers.slice(0, limit).map(({ id }) => viewLast(jsm, ledger.stream, key(screening, id))),
+      );
+      const reviews = screenings.flatMap((found) => (found?.status === "in_review" ? [toJson(found)] : []));
+      return context.json({ reviews, ...(next && { next_cursor: String(next.seq) }) });
+    })
+    .get("/reviews/:order", operator, async (context) => {
+      const orderId = readOrderId(context.req.param("order"));
+      const found = await viewLast(jsm, ledger.stream, key(screening, orderId));
+      if (found === undefined) throw unknownReview(orderId);
+      return context.json(toJson(found));
+    })
+    .post("/reviews/:order/decision", operator, async (context) => {
+      const orderId = readOrderId(context.req.param("order"));
+      const verdict = await readBody(context.req.raw, DecisionBody);
+      const review = await ledger.execute(
+        {
+          keys: [key(screening, orderId)],
+          trace: context.var.trace,
+          decide: (view) => decideReview(view, orderId, { ...verdict, now: now() }),
+        },
+        { signal: requestDeadline() },
+      );
+      switch (review.kind) {
+        case "decided": {
+          const { decision, reviewer } = verdict;
+          context.var.log.info({ order_id: orderId, decision, reviewer }, "review decided");
+          return context.json(toJson(review.screening));
+        }
+        case "unknown":
+          throw unknownReview(orderId);
+        case "refused":
+          throw new Problem(409, "review-not-open", { title: "Review not open", detail: review.detail });
+        default:
+          return review satisfies never;
+      }
+    });
+}
+
+function readOrderId(text: string): string {
+  const orderId = OrderId.safeParse(text);
+  if (!orderId.success) throw unknownReview(text);
+  return orderId.data;
+}
+
+function unknownReview(orderId: string): Problem {
+  return new Problem(404, "unknown-review", {
+    title: "Unknown review",
+    detail: `There is no review of an order ${JSON.stringify(orderId)}`,
+  });
+}
+
+function wrongQuery(error: z.ZodError): Problem {
+  const detail = error.issues.map((issue) => `${issue.path.join(".") || "query"}: ${issue.message}`);
+  return new Problem(422, "invalid-request", { title: "Invalid request", detail: detail.join("; ") });
+}
+
+/** Without the parts that this screening has not got. */
+function toJson(found: Screening) {
+  const { order, decision } = found;
+  const address = order?.shippingAddress;
+  return {
+    order_id: found.orderId,
+    status: found.status,
+    flagged_at: toIso(found.flaggedAt),
+    expires_at: toIso(found.expiresAt),
+    evidence: found.evidence.map(({ rule, field, value, explanation }) => ({
+      rule,
+      field,
+      value,
+      explanation,
+    })),
+    total_cents: order && Number(order.totalCents),
+    currency: order?.currency,
+    customer: order?.customer && {
+      id: order.customer.id,
+      email: order.customer.email,
+      plan: order.customer.plan,
+    },
+    shipping_address: address && {
+      name: address.name,
+      line1: address.line1,
+      line2: address.line2,
+      city: address.city,
+      postal_code: address.postalCode,
+      country: address.country,
+    },
+    decision: decision && {
+      decision: decision.decision,
+      reviewer: decision.reviewer,
+      note: decision.note,
+      decided_at: toIso(decision.decidedAt),
+    },
+  };
+}
+
+function toIso(timestamp: Timestamp | undefined): string | undefined {
+  return timestamp && timestampDate(timestamp).toISOString();
+}

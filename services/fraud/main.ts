@@ -1,0 +1,13 @@
+import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
+import { routes } from "./app.ts";
+import { readFraudConfig } from "./config.ts";
+import { handlers } from "./decide.ts";
+
+await run("fraud", async (life) => {
+  const config = readFraudConfig();
+  const service = await connectService("fraud", { config, ...life });
+  consume(service, handlers({ reviewTtlMs: config.REVIEW_TTL_MS }));
+  await serveHttp(service, { port: config.FRAUD_PORT, portVariable: "FRAUD_PORT" }, (app) =>
+    routes(app, { ...service, operatorToken: config.OPERATOR_TOKEN }),
+  );
+});
