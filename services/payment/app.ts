@@ -1,0 +1,48 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { Hono } from "hono";
+import type { PaymentSchema } from "../../gen/shop/payment/v1/payment_pb.ts";
+import { type Env, Problem } from "../../lib/mod.ts";
+import { key, type Ledger, payment, viewLast } from "../../nats/mod.ts";
+
+const ORDER_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/**
+ * - `GET /payments/{order}` → `{"order_id","status","amount_cents","currency","captured_cents","refunded_cents",
+ *   "capture_id"?,"refund_id"?,"decline_code"?}`. A moment old at most.
+ */
+export function routes(
+  app: Hono<Env>,
+  { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
+): Hono<Env> {
+  return app.get("/payments/:order", async (context) => {
+    const orderId = context.req.param("order");
+    if (!ORDER_ID.test(orderId)) throw unknownPayment(orderId);
+    const found = await viewLast(jsm, ledger.stream, key(payment, orderId));
+    if (found === undefined) throw unknownPayment(orderId);
+    return context.json(toJson(found));
+  });
+}
+
+function unknownPayment(orderId: string): Problem {
+  return new Problem(404, "unknown-payment", {
+    title: "Unknown payment",
+    detail: `There is no payment of order ${JSON.stringify(orderId)}`,
+  });
+}
+
+/** Field by field: the token is not among them. */
+function toJson(found: MessageShape<typeof PaymentSchema>) {
+  return {
+    order_id: found.orderId,
+    status: found.status,
+    amount_cents: Number(found.amountCents),
+    currency: found.currency,
+    captured_cents: Number(found.capturedCents),
+    refunded_cents: Number(found.refundedCents),
+    // What is empty in the state is left out.
+    capture_id: found.captureId || undefined,
+    refund_id: found.refundId || undefined,
+    decline_code: found.declineCode || undefined,
+  };
+}

@@ -1,0 +1,69 @@
+import { createHash } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { CaptureAnswer, CaptureRequest, Provider } from "./provider.ts";
+
+export interface SandboxOptions {
+  /** How long `tok_slow` takes. */
+  slowMs: number;
+}
+
+/** Tries of `tok_flaky` that fail before one succeeds. */
+const FLAKY_FAILURES = 2;
+/** Keys whose failures are remembered. The oldest are forgotten, and fail anew when they come again. */
+const MAX_FLAKY_KEYS = 10_000;
+
+/**
+ * A provider that moves no money and keeps nothing: ids are derived from the idempotency key, so that the same key
+ * gives the same capture whatever was restarted in between.
+ *
+ * | token | |
+ * |---|---|
+ * | `tok_visa` | captures |
+ * | `tok_declined` | is declined, `card_declined` |
+ * | `tok_slow` | captures after `slowMs` |
+ * | `tok_flaky` | is unavailable twice for each key, then captures |
+ * | any other | is declined, `invalid_token` |
+ */
+export function sandbox({ slowMs }: SandboxOptions): Provider {
+  const failures = new Map<string, number>();
+
+  function failsAgain(idempotencyKey: string): boolean {
+    const count = failures.get(idempotencyKey) ?? 0;
+    if (count >= FLAKY_FAILURES) return false;
+    failures.set(idempotencyKey, count + 1);
+    if (failures.size > MAX_FLAKY_KEYS) {
+      const [oldest] = failures.keys();
+      if (oldest !== undefined) failures.delete(oldest);
+    }
+    return true;
+  }
+
+  return {
+    name: "sandbox",
+    async capture({ token, idempotencyKey }: CaptureRequest, { signal }): Promise<CaptureAnswer> {
+      const captured: CaptureAnswer = { kind: "captured", captureId: idFrom("sandbox_ch", idempotencyKey) };
+      switch (token) {
+        case "tok_visa":
+          return captured;
+        case "tok_declined":
+          return { kind: "declined", code: "card_declined" };
+        case "tok_slow":
+          await sleep(slowMs, undefined, { signal });
+          return captured;
+        case "tok_flaky":
+          return failsAgain(idempotencyKey)
+            ? { kind: "unavailable", reason: "the sandbox is flaky" }
+            : captured;
+        default:
+          return { kind: "declined", code: "invalid_token" };
+      }
+    },
+    async refund({ idempotencyKey }) {
+      return { kind: "refunded", refundId: idFrom("sandbox_re", idempotencyKey) };
+    },
+  };
+}
+
+function idFrom(prefix: string, idempotencyKey: string): string {
+  return `${prefix}_${createHash("sha256").update(idempotencyKey).digest("hex").slice(0, 24)}`;
+}
