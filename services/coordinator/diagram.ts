@@ -2,7 +2,7 @@ import { events, type Rule, type State, states, table } from "./table.ts";
 
 /** The table as a page for people: a Mermaid state diagram of its transitions, then every row in words. */
 export function tablePage(): string {
-  return `<!-- Generated from services/coordinator/table.ts by \`npm run diagram\`. Do not edit. -->
+  return `<!-- Generated from services/coordinator/table.ts by \`npm run docs\`. Do not edit. -->
 
 # The checkout
 

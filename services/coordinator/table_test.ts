@@ -85,7 +85,7 @@ describe("table", () => {
 });
 
 describe("docs/checkout.md", () => {
-  it("is what the table says (npm run diagram)", async () => {
+  it("is what the table says (npm run docs)", async () => {
     const page = await readFile(new URL("../../docs/checkout.md", import.meta.url), "utf8");
     expect(page).toBe(tablePage());
   });

@@ -1,4 +1,7 @@
+export * from "./audit.ts";
 export * from "./nats.ts";
 export * from "./ports.ts";
+export * from "./shop.ts";
+export * from "./streams.ts";
 export * from "./until.ts";
 export * from "./view.ts";

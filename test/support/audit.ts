@@ -1,0 +1,53 @@
+import { expect } from "vitest";
+import type { OrderView, TestShop } from "./shop.ts";
+
+interface Stock {
+  available: number;
+  reserved: number;
+}
+
+interface Payment {
+  status: string;
+  captured_cents: number;
+  refunded_cents: number;
+}
+
+/** What was in stock before the first order. */
+export type InitialStock = Readonly<Record<string, number>>;
+
+export interface Placed {
+  id: string;
+  lines: readonly { sku: string; quantity: number }[];
+}
+
+/**
+ * Checks the invariants of the design on orders that have ended, through the interfaces that anybody can use.
+ * - I1: money captured and not refunded ⇔ completed.
+ * - I2: stock taken ⇔ completed, to the unit.
+ * - I3: every order has ended.
+ */
+export async function audit(
+  shop: TestShop,
+  placed: readonly Placed[],
+  initial: InitialStock,
+): Promise<OrderView[]> {
+  const orders = await Promise.all(placed.map(({ id }) => shop.ends(id)));
+  const taken = new Map<string, number>();
+  for (const [index, order] of orders.entries()) {
+    const completed = order.state === "completed";
+    const { status, body } = await shop.call<Payment>("payment", `/payments/${order.order_id}`);
+    const kept = status === 404 ? 0 : body.captured_cents - body.refunded_cents;
+    expect(kept, `I1: kept of ${order.order_id}, ${order.state} ${order.reason ?? ""}`).toBe(
+      completed ? order.total_cents : 0,
+    );
+    if (!completed) continue;
+    for (const { sku, quantity } of placed[index]?.lines ?? [])
+      taken.set(sku, (taken.get(sku) ?? 0) + quantity);
+  }
+  for (const [sku, units] of Object.entries(initial)) {
+    const { body } = await shop.call<Stock>("inventory", `/stock/${sku}`);
+    const sold = taken.get(sku) ?? 0;
+    expect(body, `I2: stock of ${sku}`).toMatchObject({ available: units - sold, reserved: sold });
+  }
+  return orders;
+}

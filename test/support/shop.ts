@@ -1,0 +1,132 @@
+import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { applyTopology } from "../../nats/mod.ts";
+import { type Shop, startShop } from "../../tools/supervisor.ts";
+import { until } from "./until.ts";
+
+/** `GET /orders/{id}`. */
+export interface OrderView {
+  order_id: string;
+  state: string;
+  reason?: string;
+  total_cents: number;
+  currency: string;
+  history: { state: string; at: string; cause: string }[];
+}
+
+export interface Answer<T = Record<string, unknown>> {
+  status: number;
+  body: T;
+  headers: Headers;
+}
+
+/** A whole shop of a test's own, every service its own process, and what a customer and an operator do with it. */
+export interface TestShop extends AsyncDisposable {
+  readonly shop: Shop;
+  readonly folder: string;
+  call<T = Record<string, unknown>>(
+    service: string,
+    path: string,
+    options?: { method?: string; body?: unknown; headers?: Record<string, string> },
+  ): Promise<Answer<T>>;
+  /** Places {@linkcode exampleOrder} with changes, and returns its id. */
+  place(changes?: Record<string, unknown>): Promise<string>;
+  order(id: string): Promise<OrderView>;
+  /** Resolves when the order is in one of `states`. */
+  reaches(id: string, states: string | readonly string[]): Promise<OrderView>;
+  /** Resolves when the order has ended. */
+  ends(id: string): Promise<OrderView>;
+}
+
+export const exampleOrder = {
+  customer: { id: "cus_1", email: "ada@example.com", plan: "standard" },
+  lines: [{ sku: "mug", quantity: 1 }],
+  shipping_address: {
+    name: "Ada",
+    line1: "12 High Street",
+    city: "York",
+    postal_code: "YO1 7HH",
+    country: "GB",
+  },
+  shipping_priority: "standard",
+  payment_token: "tok_visa",
+};
+
+export const flaggedAddress = { ...exampleOrder.shipping_address, line1: "1 Freight Forwarding Way" };
+
+export const operator = { authorization: "Bearer dev" };
+
+/** Long enough for a process to be killed and started again on a busy machine. */
+const PATIENCE_MS = 45_000;
+
+/** @param environment What the services read besides the defaults: deadlines, for example. */
+export async function openShop(environment: Record<string, string> = {}): Promise<TestShop> {
+  const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
+  const shop = await startShop({
+    dataDir: folder,
+    ports: "free",
+    prepare: async (servers) => void (await applyTopology({ servers })),
+    environment: { PATH: process.env.PATH, ...environment },
+    logs: { file: join(folder, "shop.log") },
+    report: () => undefined,
+  });
+
+  const call: TestShop["call"] = async (service, path, { method = "GET", body, headers } = {}) => {
+    const response = await fetch(`${shop.url(service)}${path}`, {
+      method,
+      headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    return {
+      status: response.status,
+      body: text === "" ? undefined : JSON.parse(text),
+      headers: response.headers,
+    };
+  };
+  const reaches: TestShop["reaches"] = (id, states) => {
+    const wanted = typeof states === "string" ? [states] : states;
+    return until(
+      `${id} to be ${wanted.join(" or ")}`,
+      async () => {
+        const { body } = await call<OrderView>("order", `/orders/${id}`).catch(() => ({ body: undefined }));
+        return body !== undefined && wanted.includes(body.state) ? body : undefined;
+      },
+      { timeoutMs: PATIENCE_MS },
+    );
+  };
+
+  return {
+    shop,
+    folder,
+    call,
+    reaches,
+    ends: (id) => reaches(id, ["completed", "cancelled"]),
+    order: async (id) => (await call<OrderView>("order", `/orders/${id}`)).body,
+    async place(changes = {}) {
+      // As a customer's client does: the same key until there is an answer.
+      const headers = { "idempotency-key": randomUUID() };
+      const body = { ...exampleOrder, ...changes };
+      const answer = await until(
+        "an order to be accepted",
+        async () => {
+          const sent = await call<{ order_id: string }>("order", "/orders", {
+            method: "POST",
+            body,
+            headers,
+          }).catch((cause) => ({ status: 0, body: { order_id: "", detail: String(cause) } }));
+          return sent.status === 0 || sent.status === 409 || sent.status >= 500 ? undefined : sent;
+        },
+        { timeoutMs: PATIENCE_MS },
+      );
+      if (answer.status !== 202) throw new Error(`Cannot place an order: ${JSON.stringify(answer)}`);
+      return answer.body.order_id;
+    },
+    async [Symbol.asyncDispose]() {
+      await shop.shutdown();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { connect, type MsgHdrs } from "@nats-io/transport-node";
+import { topology } from "../../nats/mod.ts";
+import { until } from "./until.ts";
+
+/** What a test sees of a shop's streams, past all services. */
+export interface Streams extends AsyncDisposable {
+  readonly jsm: JetStreamManager;
+  /** Every stored message about one order, in all ledgers. */
+  messagesOf(orderId: string): Promise<{ subject: string; headers: MsgHdrs }[]>;
+  /** Sequence of the last message of each ledger. */
+  lastSequences(): Promise<Record<string, number>>;
+  /** Resolves when every consumer has acknowledged everything. */
+  quiet(): Promise<void>;
+}
+
+export async function openStreams(natsUrl: string): Promise<Streams> {
+  const connection = await connect({ servers: natsUrl, name: "test", maxReconnectAttempts: -1 });
+  const jsm = await jetstreamManager(connection);
+  return {
+    jsm,
+    async messagesOf(orderId) {
+      const found: { subject: string; headers: MsgHdrs }[] = [];
+      for (const { name, prefix } of topology.streams) {
+        for (const filter of [`${prefix}.*.${orderId}`, `${prefix}.*.${orderId}.*`]) {
+          const batch = await jsm.direct.getBatch(name, { seq: 1, next_by_subj: filter, batch: 1_000 });
+          try {
+            for await (const { subject, header } of batch) found.push({ subject, headers: header });
+          } catch (cause) {
+            if (!(cause instanceof Error && "code" in cause && cause.code === 404)) throw cause;
+          }
+        }
+      }
+      return found;
+    },
+    async lastSequences() {
+      const infos = await Promise.all(topology.streams.map(({ name }) => jsm.streams.info(name)));
+      return Object.fromEntries(infos.map(({ config, state }) => [config.name, state.last_seq]));
+    },
+    async quiet() {
+      await until(
+        "every consumer to be done",
+        async () => {
+          const infos = await Promise.all(
+            topology.consumers.map(({ stream, service }) => jsm.consumers.info(stream, service)),
+          );
+          return infos.every((info) => info.num_pending === 0 && info.num_ack_pending === 0);
+        },
+        { timeoutMs: 45_000 },
+      );
+    },
+    [Symbol.asyncDispose]: () => connection.close(),
+  };
+}
