@@ -1,0 +1,25 @@
+import type { Hono } from "hono";
+import type { Env } from "../../lib/mod.ts";
+import { cancelRoute } from "./cancel.ts";
+import { type EventSource, eventsRoute } from "./events.ts";
+import { listRoute } from "./list.ts";
+import { placeRoute } from "./place.ts";
+import { findOrder, toJson } from "./status.ts";
+
+/**
+ * - `POST /orders` with `Idempotency-Key` → 202 with the order and its `Location`.
+ * - `GET /orders?state=&limit=&cursor=` → a page of orders.
+ * - `GET /orders/{id}` → where the order stands, with its history.
+ * - `GET /orders/{id}/events` → its transitions as they happen (Server-Sent Events).
+ * - `POST /orders/{id}/cancel` → 202 once the wish is stored, 409 when it comes too late.
+ */
+export function routes(app: Hono<Env>, source: EventSource): Hono<Env> {
+  return app
+    .post("/orders", placeRoute(source))
+    .get("/orders", listRoute(source))
+    .get("/orders/:id", async (context) =>
+      context.json(toJson(await findOrder(source, context.req.param("id")))),
+    )
+    .get("/orders/:id/events", eventsRoute(source))
+    .post("/orders/:id/cancel", cancelRoute(source));
+}

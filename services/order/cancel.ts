@@ -1,0 +1,57 @@
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import type { Context } from "hono";
+import { type Env, Problem, requestDeadline } from "../../lib/mod.ts";
+import { key, orderCancelRequested, orderCreated, readLast } from "../../nats/mod.ts";
+import { type CancelRequest, requestCancel } from "./decide.ts";
+import { findOrder, type Source, type Standing, toSummary, toTime, unknownOrder } from "./status.ts";
+
+/**
+ * `POST /orders/{id}/cancel`: asks the coordinator, which has the last word, to cancel; the body is ignored. 202 with
+ * where the order stands once the request is stored, as often as it is sent. 409 if the order is visibly beyond it.
+ */
+export function cancelRoute(source: Source): (context: Context<Env>) => Promise<Response> {
+  const { jsm, ledger } = source;
+  return async (context) => {
+    const orderId = context.req.param("id") ?? "";
+    const standing = await findOrder(source, orderId);
+    if (standing.state === "fulfilling" || standing.state === "completed") throw tooLate(standing);
+    if (standing.state === "cancelled") {
+      const { value } = await readLast(jsm, ledger.stream, key(orderCancelRequested, orderId));
+      if (value === undefined) throw alreadyCancelled(standing);
+      return context.json(answer(standing, value), 202);
+    }
+    const now = timestampNow();
+    const requested = await ledger.execute(
+      {
+        keys: [key(orderCancelRequested, orderId), key(orderCreated, orderId)],
+        trace: context.var.trace,
+        decide: (view) => requestCancel(view, orderId, now),
+      },
+      { signal: requestDeadline() },
+    );
+    if (requested === undefined) throw unknownOrder(orderId);
+    context.var.log.child({ order_id: orderId }).info({ state: standing.state }, "cancel requested");
+    return context.json(answer(standing, requested), 202);
+  };
+}
+
+function answer(standing: Standing, { requestedAt }: CancelRequest) {
+  return { ...toSummary(standing), cancel_requested_at: toTime(requestedAt) };
+}
+
+function tooLate({ order, state }: Standing): Problem {
+  const why = state === "completed" ? "it is completed" : "its fulfilment has begun";
+  return new Problem(409, "too-late-to-cancel", {
+    title: "Too late to cancel",
+    detail: `Cannot cancel ${order.orderId}: ${why}`,
+    extra: { state },
+  });
+}
+
+function alreadyCancelled({ order, state, reason }: Standing): Problem {
+  return new Problem(409, "already-cancelled", {
+    title: "Already cancelled",
+    detail: `Cannot cancel ${order.orderId}: it was cancelled before (${reason})`,
+    extra: { state, reason },
+  });
+}

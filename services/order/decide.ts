@@ -1,0 +1,156 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import type { ItemPricedSchema } from "../../gen/shop/inventory/v1/item_priced_pb.ts";
+import type { CatalogueItemSchema } from "../../gen/shop/order/v1/catalogue_item_pb.ts";
+import type { OrderCancelRequestedSchema } from "../../gen/shop/order/v1/order_cancel_requested_pb.ts";
+import type { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
+import {
+  catalogueItem,
+  idempotencyKey,
+  itemPriced,
+  type Key,
+  key,
+  message,
+  orderCancelRequested,
+  orderCreated,
+} from "../../nats/contracts/mod.ts";
+import type { Decision, Handler, View } from "../../nats/mod.ts";
+import type { OrderRequest } from "./request.ts";
+
+export type Order = MessageShape<typeof OrderSchema>;
+export type CancelRequest = MessageShape<typeof OrderCancelRequestedSchema>;
+
+/** Keeps the service's own copy of the catalogue: prices are known here also while inventory is away. */
+const price: Handler<typeof ItemPricedSchema> = {
+  contract: itemPriced,
+  keys: ({ sku }) => [key(catalogueItem, sku)],
+  decide(view, { sku, unitPriceCents, currency }) {
+    const before = view.get(catalogueItem, sku);
+    const same = before?.unitPriceCents === unitPriceCents && before.currency === currency;
+    return {
+      kind: "done",
+      messages: same ? [] : [message(catalogueItem, sku, { sku, unitPriceCents, currency })],
+    };
+  },
+};
+
+export const handlers = [price] as const;
+
+/** Eleven digits of cents: what is above is a mistake, and no provider takes it. */
+export const MAX_TOTAL_CENTS = 99_999_999_999n;
+
+/** What the shell knows of a request besides its body. */
+export interface Placing {
+  /** Made before the decision, so that deciding again means the same order. */
+  orderId: string;
+  /** Id of the idempotency key's record. */
+  keyHash: string;
+  requestHash: string;
+  now: Timestamp;
+}
+
+/**
+ * What became of a request to place an order.
+ * - `accepted`: this order, now or by an earlier try of this very task.
+ * - `replayed`: the key was used before, for the same request; the answer is that of `orderId`.
+ * - `key_reused`: the key was used before, for another request.
+ * - the rest: nothing is stored, not even the key, so that it can be used for a corrected request.
+ */
+export type Placed =
+  | { kind: "accepted"; order: Order }
+  | { kind: "replayed"; orderId: string }
+  | { kind: "key_reused" }
+  | { kind: "unknown_sku"; skus: string[] }
+  | { kind: "mixed_currencies"; currencies: string[] }
+  | { kind: "total_too_large"; totalCents: bigint };
+
+/** All that {@linkcode placeOrder} reads and writes. */
+export function placingKeys({ lines }: OrderRequest, { orderId, keyHash }: Placing): Key[] {
+  return [
+    key(idempotencyKey, keyHash),
+    key(orderCreated, orderId),
+    ...lines.map(({ sku }) => key(catalogueItem, sku)),
+  ];
+}
+
+/** Prices the order from the catalogue and stores it with its idempotency key: both or neither. */
+export function placeOrder(view: View, request: OrderRequest, placing: Placing): Decision<Placed> {
+  const { orderId, keyHash, requestHash } = placing;
+  const used = view.get(idempotencyKey, keyHash);
+  if (used !== undefined && used.requestHash !== requestHash) return nothing({ kind: "key_reused" });
+  if (used !== undefined && used.orderId !== orderId) {
+    return nothing({ kind: "replayed", orderId: used.orderId });
+  }
+  // An earlier try of this task was stored although its answer was lost.
+  const stored = view.get(orderCreated, orderId)?.order;
+  if (stored !== undefined) return nothing({ kind: "accepted", order: stored });
+
+  const items = request.lines.map(({ sku }) => view.get(catalogueItem, sku));
+  const known = items.filter((item) => item !== undefined);
+  if (known.length < items.length) {
+    const skus = request.lines.filter((_line, index) => items[index] === undefined).map(({ sku }) => sku);
+    return nothing({ kind: "unknown_sku", skus });
+  }
+  const currencies = [...new Set(known.map((item) => item.currency))];
+  const [currency] = currencies;
+  if (currency === undefined || currencies.length > 1) {
+    return nothing({ kind: "mixed_currencies", currencies });
+  }
+  const lines = known.map((item, index) => priceLine(item, request.lines[index]?.quantity ?? 0));
+  const totalCents = lines.reduce((sum, line) => sum + line.unitPriceCents * BigInt(line.quantity), 0n);
+  if (totalCents > MAX_TOTAL_CENTS) return nothing({ kind: "total_too_large", totalCents });
+
+  const address = request.shipping_address;
+  const created = message(orderCreated, orderId, {
+    order: {
+      orderId,
+      customer: request.customer,
+      lines,
+      ...(address && { shippingAddress: toAddress(address) }),
+      shippingPriority: request.shipping_priority,
+      paymentToken: request.payment_token,
+      totalCents,
+      currency,
+      placedAt: placing.now,
+    },
+  });
+  const { order } = created.value;
+  if (order === undefined) throw new TypeError(`Cannot place ${orderId}: its record has no order`);
+  return {
+    messages: [message(idempotencyKey, keyHash, { orderId, requestHash }), created],
+    result: { kind: "accepted", order },
+  };
+}
+
+/**
+ * Says once that the customer wants to cancel; asking again changes nothing and gets the first request back. Undefined
+ * if there is no such order.
+ */
+export function requestCancel(
+  view: View,
+  orderId: string,
+  now: Timestamp,
+): Decision<CancelRequest | undefined> {
+  const before = view.get(orderCancelRequested, orderId);
+  if (before !== undefined) return { messages: [], result: before };
+  const order = view.get(orderCreated, orderId)?.order;
+  if (order === undefined) return { messages: [], result: undefined };
+  const requested = message(orderCancelRequested, orderId, { order, requestedAt: now });
+  return { messages: [requested], result: requested.value };
+}
+
+function nothing(result: Placed): Decision<Placed> {
+  return { messages: [], result };
+}
+
+function priceLine({ sku, unitPriceCents }: MessageShape<typeof CatalogueItemSchema>, quantity: number) {
+  return { sku, quantity, unitPriceCents };
+}
+
+function toAddress({
+  postal_code: postalCode,
+  line2 = "",
+  ...rest
+}: NonNullable<OrderRequest["shipping_address"]>) {
+  return { ...rest, line2, postalCode };
+}

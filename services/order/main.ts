@@ -1,0 +1,16 @@
+import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
+import { routes } from "./app.ts";
+import { readOrderConfig } from "./config.ts";
+import { handlers } from "./decide.ts";
+
+await run("order", async (life) => {
+  const config = readOrderConfig();
+  const service = await connectService("order", { config, ...life });
+  consume(service, handlers);
+  const draining = new AbortController();
+  await serveHttp(service, { port: config.ORDER_PORT, portVariable: "ORDER_PORT" }, (app) =>
+    routes(app, { ...service, draining: draining.signal }),
+  );
+  // Before the server drains, which waits for every response to end: event streams have no end of their own.
+  service.stack.defer(() => draining.abort());
+});

@@ -1,0 +1,101 @@
+import { randomUUIDv7 } from "node:crypto";
+import { timestampNow } from "@bufbuild/protobuf/wkt";
+import type { Context } from "hono";
+import { type Env, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
+import { key, orderCreated, readLast } from "../../nats/mod.ts";
+import { MAX_TOTAL_CENTS, type Order, type Placed, type Placing, placeOrder, placingKeys } from "./decide.ts";
+import { hashRequest, OrderBody, type OrderRequest, readIdempotencyKey } from "./request.ts";
+import { justCreated, type Source, toJson } from "./status.ts";
+
+/**
+ * `POST /orders`: one order per idempotency key, however often and from however many clients it is sent.
+ *
+ * 202 with the order once it is stored, and the very same answer (`Idempotency-Replayed: true`) whenever the request is
+ * sent again, also after the order has ended. 409 while this process still handles the first request with the key;
+ * another process decides it by the record of the key.
+ */
+export function placeRoute(source: Source): (context: Context<Env>) => Promise<Response> {
+  const inFlight = new Set<string>();
+  return async (context) => {
+    const keyHash = readIdempotencyKey(context.req.header("idempotency-key"));
+    const request = await readBody(context.req.raw, OrderBody);
+    if (inFlight.has(keyHash)) throw stillInFlight();
+    inFlight.add(keyHash);
+    try {
+      const { order, replayed } = await place(context, source, { keyHash, request });
+      const log = context.var.log.child({ order_id: order.orderId });
+      log.info({ total_cents: Number(order.totalCents), replayed }, "order placed");
+      if (replayed) context.header("idempotency-replayed", "true");
+      context.header("location", `/orders/${order.orderId}`);
+      const { history: _, ...answer } = toJson(justCreated(order));
+      return context.json(answer, 202);
+    } finally {
+      inFlight.delete(keyHash);
+    }
+  };
+}
+
+async function place(
+  context: Context<Env>,
+  { jsm, ledger }: Source,
+  { keyHash, request }: { keyHash: string; request: OrderRequest },
+): Promise<{ order: Order; replayed: boolean }> {
+  const placing: Placing = {
+    orderId: `ord_${randomUUIDv7()}`,
+    keyHash,
+    requestHash: hashRequest(request),
+    now: timestampNow(),
+  };
+  const placed = await ledger.execute(
+    {
+      keys: placingKeys(request, placing),
+      trace: context.var.trace,
+      decide: (view) => placeOrder(view, request, placing),
+    },
+    { signal: requestDeadline() },
+  );
+  if (placed.kind === "accepted") return { order: placed.order, replayed: false };
+  if (placed.kind !== "replayed") throw refusal(placed);
+  const { value } = await readLast(jsm, ledger.stream, key(orderCreated, placed.orderId));
+  if (value?.order === undefined) {
+    throw new Error(`Cannot replay the answer for ${placed.orderId}: its record is gone`);
+  }
+  return { order: value.order, replayed: true };
+}
+
+function refusal(placed: Exclude<Placed, { kind: "accepted" | "replayed" }>): Problem {
+  switch (placed.kind) {
+    case "key_reused":
+      return new Problem(422, "idempotency-key-reused", {
+        title: "Idempotency-Key already used",
+        detail: "This key was used for another request. Use a new key for each order",
+      });
+    case "unknown_sku":
+      return new Problem(422, "unknown-sku", {
+        title: "Unknown sku",
+        detail: `Not for sale: ${placed.skus.map((sku) => JSON.stringify(sku)).join(", ")}`,
+        extra: { skus: placed.skus },
+      });
+    case "mixed_currencies":
+      return new Problem(422, "mixed-currencies", {
+        title: "Mixed currencies",
+        detail: `An order has one currency; these items are priced in ${placed.currencies.join(", ")}`,
+      });
+    case "total_too_large":
+      return new Problem(422, "total-too-large", {
+        title: "Total too large",
+        detail: `The order comes to ${placed.totalCents} cents: ${MAX_TOTAL_CENTS} is the most`,
+      });
+    default:
+      return placed satisfies never;
+  }
+}
+
+function stillInFlight(): Problem {
+  return new Problem(409, "request-in-flight", {
+    title: "Request in flight",
+    detail:
+      "The first request with this Idempotency-Key is still being handled. Send it again for its answer",
+    headers: { "retry-after": "1" },
+  });
+}

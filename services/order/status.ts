@@ -1,0 +1,115 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
+import { Problem } from "../../lib/mod.ts";
+import { checkoutState, key, type Ledger, orderCreated, readLast, viewLast } from "../../nats/mod.ts";
+import type { Order } from "./decide.ts";
+
+/** Where an order can stand: the states of the coordinator's table, as its interface. */
+export const orderStates = [
+  "created",
+  "reserving",
+  "screening",
+  "in_review",
+  "charging",
+  "fulfilling",
+  "completed",
+  "releasing",
+  "refunding",
+  "cancelled",
+] as const;
+
+/** The coordinator's ledger, which this service views and never decides upon. */
+export const CHECKOUT = "CHECKOUT";
+
+/** What answers about orders are read from. */
+export interface Source {
+  jsm: JetStreamManager;
+  ledger: Ledger;
+}
+
+/** An order and where it stands. */
+export interface Standing {
+  order: Order;
+  state: string;
+  /** Empty unless the order is being or was cancelled. */
+  reason: string;
+  /** Oldest first; the first one is `created`. */
+  history: { state: string; at?: Timestamp | undefined; cause: string }[];
+}
+
+/**
+ * Where the order stands. A moment old at most, but never older than the answer to its `POST`: until the coordinator has
+ * seen an order, it is read from this service's own ledger.
+ *
+ * @throws {Problem} 404 if there is no such order.
+ */
+export async function findOrder({ jsm, ledger }: Source, orderId: string): Promise<Standing> {
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(orderId)) throw unknownOrder(orderId);
+  const checkout = await viewLast(jsm, CHECKOUT, key(checkoutState, orderId));
+  const standing = checkout && fromCheckout(checkout);
+  if (standing !== undefined) return standing;
+  const { value } = await readLast(jsm, ledger.stream, key(orderCreated, orderId));
+  if (value?.order === undefined) throw unknownOrder(orderId);
+  return justCreated(value.order);
+}
+
+/** Undefined for a snapshot without an order, which the coordinator never stores. */
+export function fromCheckout(checkout: MessageShape<typeof CheckoutStateSchema>): Standing | undefined {
+  const { order, state, reason, history } = checkout;
+  return order && { order, state, reason, history };
+}
+
+/** An order that the coordinator has not seen yet. */
+export function justCreated(order: Order): Standing {
+  const { placedAt: at } = order;
+  return {
+    order,
+    state: "created",
+    reason: "",
+    history: [{ state: "created", ...(at && { at }), cause: orderCreated.subject }],
+  };
+}
+
+export function hasEnded({ state }: Standing): boolean {
+  return state === "completed" || state === "cancelled";
+}
+
+export function unknownOrder(orderId: string): Problem {
+  return new Problem(404, "unknown-order", {
+    title: "Unknown order",
+    detail: `There is no order ${JSON.stringify(orderId.slice(0, 64))}`,
+  });
+}
+
+/** `GET /orders/{id}`. */
+export function toJson(standing: Standing) {
+  const { order, history } = standing;
+  return {
+    ...toSummary(standing),
+    lines: order.lines.map(({ sku, quantity, unitPriceCents }) => ({
+      sku,
+      quantity,
+      unit_price_cents: Number(unitPriceCents),
+    })),
+    history: history.map(({ state, at, cause }) => ({ state, at: toTime(at), cause })),
+  };
+}
+
+/** One order of a list. */
+export function toSummary({ order, state, reason }: Standing) {
+  return {
+    order_id: order.orderId,
+    state,
+    ...(reason !== "" && { reason }),
+    total_cents: Number(order.totalCents),
+    currency: order.currency,
+    placed_at: toTime(order.placedAt),
+  };
+}
+
+/** RFC 3339, in UTC. */
+export function toTime(timestamp: Timestamp | undefined): string | undefined {
+  return timestamp && timestampDate(timestamp).toISOString();
+}

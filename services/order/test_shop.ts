@@ -1,0 +1,153 @@
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { pino } from "pino";
+import { createApp, createMetrics } from "../../lib/mod.ts";
+import {
+  applyTopology,
+  checkoutCancelled,
+  checkoutCompleted,
+  checkoutState,
+  checkoutTimer,
+  consumersOf,
+  deadlinePassed,
+  itemPriced,
+  key,
+  Ledger,
+  message,
+  newTrace,
+  type Outgoing,
+  Processor,
+  subjectOf,
+} from "../../nats/mod.ts";
+// biome-ignore lint/style/noRestrictedImports: no part of the service, but what its tests start it with
+import { type Client, silent, startNats } from "../../test/support/mod.ts";
+import { routes } from "./app.ts";
+import { handlers, type Order } from "./decide.ts";
+
+/** What the tests of this service send, unless they say otherwise. */
+export const body = {
+  customer: { id: "cus_1", email: "ada@example.com", plan: "standard" },
+  lines: [{ sku: "mug", quantity: 1 }],
+  shipping_address: {
+    name: "Ada",
+    line1: "12 High Street",
+    city: "York",
+    postal_code: "YO1 7HH",
+    country: "GB",
+  },
+  shipping_priority: "standard",
+  payment_token: "tok_visa",
+};
+
+/** The JSON of an answer, be it an order or problem details. */
+export interface Answer {
+  order_id: string;
+  state: string;
+  reason?: string;
+  placed_at: string;
+  history: { state: string; at: string; cause: string }[];
+  detail: string;
+}
+
+export async function readJson(answer: Response): Promise<Answer> {
+  return (await answer.json()) as Answer;
+}
+
+/** The order service on a real server of its own, without a coordinator: the test plays its part. */
+export async function openShop(options: { maxStreams?: number } = {}) {
+  await using stack = new AsyncDisposableStack();
+  const server = stack.use(await startNats());
+  await applyTopology({ servers: server.url });
+  const client = await server.connect();
+  const ledger = stack.use(openLedger(client, "ORDER"));
+  const inventory = stack.use(openLedger(client, "INVENTORY"));
+  const checkout = stack.use(openLedger(client, "CHECKOUT"));
+  stack.use(
+    new Processor(client.connection, client.js, ledger, {
+      service: "order",
+      consumers: consumersOf("order"),
+      handlers,
+      log: silent,
+    }),
+  );
+  const draining = new AbortController();
+  const app = routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("order") }), {
+    ...client,
+    ...options,
+    ledger,
+    draining: draining.signal,
+  });
+  const open = stack.move();
+  return {
+    server,
+    client,
+    ledger,
+    checkout,
+    app,
+    draining,
+    /** Sends an order as a client does. */
+    post: (content: unknown, headers: Record<string, string> = {}) =>
+      app.request("/orders", {
+        method: "POST",
+        headers: { "content-type": "application/json", "idempotency-key": crypto.randomUUID(), ...headers },
+        body: typeof content === "string" ? content : JSON.stringify(content),
+      }),
+    /** Says a price, as inventory does. */
+    price: (sku: string, unitPriceCents: bigint, currency = "EUR") =>
+      store(inventory, message(itemPriced, sku, { sku, unitPriceCents, currency })),
+    /** Moves a checkout on, as the coordinator does: state, timer or end, in one commit. */
+    advance: (order: Order, state: string, { cause = "test", reason = "" } = {}) =>
+      advance(checkout, order, { state, cause, reason }),
+    messages: async (stream = "ORDER") => (await client.jsm.streams.info(stream)).state.messages,
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+export type Shop = Awaited<ReturnType<typeof openShop>>;
+
+function openLedger({ connection, jsm }: Client, stream: string): Ledger {
+  return new Ledger(connection, jsm, { stream, source: "/test", registryUrl: "http://test", log: silent });
+}
+
+export function store(ledger: Ledger, ...messages: Outgoing[]): Promise<undefined> {
+  return ledger.execute({
+    keys: messages.map(({ contract, subject }) => ({ contract, subject })),
+    trace: newTrace(),
+    decide: () => ({ messages, result: undefined }),
+  });
+}
+
+function advance(
+  checkout: Ledger,
+  order: Order,
+  { state, cause, reason }: { state: string; cause: string; reason: string },
+): Promise<undefined> {
+  const { orderId } = order;
+  const at = timestampFromDate(new Date());
+  const deadline = timestampFromDate(new Date(Date.now() + 600_000));
+  return checkout.execute({
+    keys: [key(checkoutState, orderId)],
+    trace: newTrace(),
+    decide: (view) => {
+      const before = view.get(checkoutState, orderId)?.history ?? [
+        { state: "created", cause: "order.created", ...(order.placedAt && { at: order.placedAt }) },
+      ];
+      const history = [...before, { state, at, cause }];
+      const snapshot = { order, state, reason, history };
+      const cancels = subjectOf(checkoutTimer, orderId);
+      if (state === "completed" || state === "cancelled") {
+        const end =
+          state === "completed"
+            ? message(checkoutCompleted, orderId, { order, completedAt: at })
+            : message(checkoutCancelled, orderId, { order, reason, cancelledAt: at });
+        return { messages: [message(checkoutState, orderId, snapshot, { cancels }), end], result: undefined };
+      }
+      const timer = message(
+        checkoutTimer,
+        orderId,
+        { orderId, state, version: history.length, deadline },
+        { schedule: { at: new Date(Date.now() + 600_000), target: subjectOf(deadlinePassed, orderId) } },
+      );
+      return { messages: [message(checkoutState, orderId, snapshot), timer], result: undefined };
+    },
+  });
+}
