@@ -1,4 +1,4 @@
-import { headers, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
+import { errors, headers, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 
 /** One message of a batch. */
 export interface BatchEntry {
@@ -18,7 +18,7 @@ export interface BatchEntry {
  *   where the server has `sync_interval: always`.
  * - `conflict`: none of it is stored; somebody else wrote one of the guarded subjects (or the server thinks that
  *   somebody is about to).
- * - `busy`, `storage`: none of it is stored; the server has too many batches in flight, or no room. Try later.
+ * - `busy`, `storage`: none of it is stored; the server has too much to do, or no room. Try later.
  * - `rejected`: none of it is stored, and trying again will not help.
  * - `unknown`: all of it or none of it is stored, now or a little later. Read the guarded subjects again, and if they
  *   have not changed, try again under the same guards.
@@ -46,6 +46,8 @@ const UNKNOWN = new Set([10176]); // the batch was abandoned by the server
 /**
  * Stores `entries` in `stream` as one: all or none, in order. One entry is a plain publish with its guard; several
  * are an atomic batch (ADR-50; the stream has `allow_atomic`). A new batch id is made for each call.
+ *
+ * A message whose subject is another stream's is not stored there.
  *
  * All messages leave in one tick, and only the last one is answered: one round trip whatever the size. The client
  * library's own batch drops guards and schedules, which is why this does not use it.
@@ -75,6 +77,7 @@ export async function commit(
     }
   });
   if (batchId !== undefined) last.headers.set("Nats-Batch-Commit", "1");
+  last.headers.set("Nats-Expected-Stream", stream);
 
   let answer: Msg;
   try {
@@ -86,6 +89,7 @@ export async function commit(
       timeout: options.timeoutMs ?? 5_000,
     });
   } catch (cause) {
+    if (isRefused(cause)) return { kind: "rejected", code: 0, description: String(cause) };
     return { kind: "unknown", cause };
   }
   return readAnswer(answer, { stream, batchId, count: entries.length });
@@ -96,8 +100,17 @@ export function newHeaders(): MsgHdrs {
   return headers();
 }
 
+/** Whether a message of the batch was too large or malformed, or the credential may not publish it: no later try differs. */
+function isRefused(cause: unknown): boolean {
+  return (
+    cause instanceof errors.InvalidArgumentError ||
+    cause instanceof errors.PermissionViolationError ||
+    (cause instanceof Error && cause.cause !== undefined && isRefused(cause.cause))
+  );
+}
+
 interface PublishAnswer {
-  error?: { err_code: number; description: string };
+  error?: { code: number; err_code: number; description: string };
   stream?: string;
   seq?: number;
   batch?: string;
@@ -115,11 +128,13 @@ function readAnswer(
     return { kind: "unknown", cause };
   }
   if (body.error !== undefined) {
-    const { err_code: code, description } = body.error;
+    const { code: status, err_code: code, description } = body.error;
     if (CONFLICT.has(code)) return { kind: "conflict" };
     if (BUSY.has(code)) return { kind: "busy", code, description };
     if (STORAGE.has(code)) return { kind: "storage", code, description };
     if (UNKNOWN.has(code)) return { kind: "unknown", cause: new Error(description) };
+    // JetStream is there and cannot serve right now.
+    if (status === 503) return { kind: "busy", code, description };
     return { kind: "rejected", code, description };
   }
   // A server without batches would store the last message alone and say nothing of a batch.

@@ -1,6 +1,7 @@
 export * from "./audit.ts";
 export * from "./nats.ts";
 export * from "./ports.ts";
+export * from "./proxy.ts";
 export * from "./shop.ts";
 export * from "./streams.ts";
 export * from "./until.ts";

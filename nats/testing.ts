@@ -1,0 +1,85 @@
+import type { JetStreamManager } from "@nats-io/jetstream";
+import { ItemSchema } from "../gen/shop/inventory/v1/item_pb.ts";
+import { IdempotencyKeySchema } from "../gen/shop/order/v1/idempotency_key_pb.ts";
+import { type Contract, contract, key, message } from "./contracts/mod.ts";
+import { Ledger, type LedgerOptions, type Task } from "./ledger.ts";
+import { viewPage } from "./read.ts";
+import type { Topology } from "./topology.ts";
+import { newTrace } from "./trace.ts";
+
+// A world for the tests of this folder: one ledger, one inbox that it takes commands from, and no shop.
+
+/** State: `available` is the count. */
+export const counter = contract("test.counter", ItemSchema);
+/** State, of which a batch stores only the last. */
+export const gauge = contract("test.gauge", ItemSchema, { keep: "latest" });
+/** An event: `orderId` says what. */
+export const note = contract("test.note", IdempotencyKeySchema);
+/** A schedule that fires {@linkcode alarm}. */
+export const timer = contract("test.timer", IdempotencyKeySchema);
+export const alarm = contract("test.alarm", IdempotencyKeySchema);
+/** A command: add one to the counter of the same id, once per `orderId`. */
+export const add = contract("inbox.add", IdempotencyKeySchema);
+/** A command with an effect outside the ledger. */
+export const act = contract("inbox.act", IdempotencyKeySchema);
+
+export const testTopology: Topology = {
+  streams: [
+    { name: "TEST", prefix: "test", owner: "test", description: "The ledger" },
+    { name: "INBOX", prefix: "inbox", owner: "others", description: "Commands to it" },
+    { name: "DEAD_LETTER", prefix: "dead_letter", owner: undefined, description: "What it gave up" },
+  ],
+  consumers: [{ stream: "INBOX", service: "test", contracts: [add, act] }],
+};
+
+/** Adds to a counter and resolves with the new count. */
+export function increment(
+  id: string,
+  options: { contract?: Contract<typeof ItemSchema> } = {},
+): Task<bigint> {
+  const { contract: state = counter } = options;
+  return {
+    keys: [key(state, id)],
+    trace: newTrace(),
+    decide(view) {
+      const available = (view.get(state, id)?.available ?? 0n) + 1n;
+      return { messages: [message(state, id, { available })], result: available };
+    },
+  };
+}
+
+export type Attempt = Parameters<NonNullable<LedgerOptions["onCommit"]>>[0];
+
+/** A ledger of {@linkcode testTopology} that remembers its attempts to commit. */
+export function openLedger(
+  client: { connection: ConstructorParameters<typeof Ledger>[0]; jsm: JetStreamManager },
+  options: Partial<LedgerOptions> = {},
+): { ledger: Ledger; attempts: Attempt[] } {
+  const attempts: Attempt[] = [];
+  const ledger = new Ledger(client.connection, client.jsm, {
+    stream: "TEST",
+    source: "/services/test",
+    registryUrl: "http://127.0.0.1:8081",
+    log: { info: () => undefined, warn: () => undefined, error: () => undefined },
+    onCommit: (attempt) => attempts.push(attempt),
+    ...options,
+  });
+  return { ledger, attempts };
+}
+
+/** Every count that was stored for `id`, in order. */
+export async function countsOf(
+  jsm: JetStreamManager,
+  id: string,
+  options: { contract?: Contract<typeof ItemSchema> } = {},
+): Promise<number[]> {
+  const { contract: state = counter } = options;
+  const counts: number[] = [];
+  for (let from = 1; ; ) {
+    const page = await viewPage(jsm, "TEST", state, { from, limit: 1_000 });
+    for (const stored of page) if (stored.id === id) counts.push(Number(stored.value.available));
+    const last = page.at(-1);
+    if (last === undefined) return counts;
+    from = last.seq + 1;
+  }
+}
