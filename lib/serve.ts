@@ -20,7 +20,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const HEADERS_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 65_000;
 /** What is still being answered after that when the server closes is cut off. */
-const DRAIN_MS = 5_000;
+const DRAIN_MS = 3_000;
 
 /**
  * Serves `app` until disposed of; then takes no more connections and waits for the requests under way.

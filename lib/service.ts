@@ -2,7 +2,7 @@ import { type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jet
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Hono } from "hono";
 import type { Logger } from "pino";
-import { type AnyHandler, connect, consumersOf, Ledger, Processor } from "../nats/mod.ts";
+import { type AnyHandler, connect, consumersOf, Ledger, ledgerOf, Processor } from "../nats/mod.ts";
 import type { CommonConfig } from "./config.ts";
 import { healthRoutes } from "./health.ts";
 import { createApp, type Env } from "./http.ts";
@@ -24,7 +24,7 @@ export interface Service {
   readonly stack: AsyncDisposableStack;
 }
 
-/** Connects to NATS and opens the service's ledger: the stream of the same name. */
+/** Connects to NATS and opens the service's ledger. */
 export async function connectService(
   name: string,
   options: { config: CommonConfig; log: Logger; stack: AsyncDisposableStack },
@@ -37,7 +37,7 @@ export async function connectService(
   const jsm = await jetstreamManager(connection, { checkAPI: false });
   const ledger = stack.use(
     new Ledger(connection, jsm, {
-      stream: name.toUpperCase(),
+      stream: ledgerOf(name),
       source: `/services/${name}`,
       registryUrl: config.REGISTRY_URL,
       log,

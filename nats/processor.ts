@@ -117,14 +117,14 @@ export class Processor implements AsyncDisposable {
   }
 
   /**
-   * Stops pulling, waits for the messages under way, `graceMs` at most (default 5,000), and gives those that are
+   * Stops pulling, waits for the messages under way, `graceMs` at most (default 4,000), and gives those that are
    * left back to the server, which delivers them again at once.
    */
   async shutdown(options: { graceMs?: number } = {}): Promise<void> {
     this.#stopping.abort();
     for (const messages of this.#open.values()) messages.stop();
     await Promise.all(this.#loops);
-    const deadline = performance.now() + (options.graceMs ?? 5_000);
+    const deadline = performance.now() + (options.graceMs ?? 4_000);
     while (this.#underWay.size > 0 && performance.now() < deadline) await sleep(10);
     for (const msg of this.#underWay.keys()) msg.nak();
     clearInterval(this.#heartbeat);

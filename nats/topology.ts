@@ -108,3 +108,14 @@ export function consumersOf(service: string): { stream: string; name: string }[]
     .filter((spec) => spec.service === service)
     .map((spec) => ({ stream: spec.stream, name: service }));
 }
+
+/**
+ * The stream that a service owns.
+ * @throws {RangeError} If it owns none.
+ */
+export function ledgerOf(service: string): string {
+  const stream = streams.find(({ owner }) => owner === service);
+  if (stream === undefined)
+    throw new RangeError(`Cannot find the ledger of ${service}: the topology has none`);
+  return stream.name;
+}
