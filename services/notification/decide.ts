@@ -1,0 +1,112 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import type { CheckoutCancelledSchema } from "../../gen/shop/checkout/v1/checkout_cancelled_pb.ts";
+import type { CheckoutCompletedSchema } from "../../gen/shop/checkout/v1/checkout_completed_pb.ts";
+import type { OrderCreatedSchema } from "../../gen/shop/order/v1/order_created_pb.ts";
+import type { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
+import {
+  type Contract,
+  checkoutCancelled,
+  checkoutCompleted,
+  key,
+  mail,
+  message,
+  orderCreated,
+} from "../../nats/contracts/mod.ts";
+import type { Handler } from "../../nats/mod.ts";
+import type { Letter, Mailer, MailKind, SendResult } from "./mailer.ts";
+import { orderCancelled, orderCompleted, orderReceived, type Template } from "./templates.ts";
+
+type Order = MessageShape<typeof OrderSchema>;
+type OrderEvent = typeof OrderCreatedSchema | typeof CheckoutCompletedSchema | typeof CheckoutCancelledSchema;
+
+/** Everything that notification does about a message: it reacts to what others say, and nobody waits for it. */
+export function handlers({ mailer }: { mailer: Pick<Mailer, "send"> }) {
+  return [
+    mails(orderCreated, "order_received", { write: orderReceived, mailer }),
+    mails(checkoutCompleted, "order_completed", { write: orderCompleted, mailer }),
+    mails(checkoutCancelled, "order_cancelled", {
+      write: (order, { reason }) => orderCancelled(order, reason),
+      mailer,
+    }),
+  ] as const;
+}
+
+/**
+ * Sends one kind of mail once for each event of `contract`, and records it.
+ *
+ * No intent is stored before the mail is sent, though sending is an effect that cannot be taken back. An intent would
+ * tell after a crash that the mail may be out, and the answer would be to send it again, as it is without one: the
+ * Message-ID and the name of the file are made of the order and the kind, so that a second copy is known for one (I4).
+ */
+function mails<S extends OrderEvent>(
+  contract: Contract<S>,
+  kind: MailKind,
+  options: { write(order: Order, event: MessageShape<S>): Template; mailer: Pick<Mailer, "send"> },
+): Handler<S, Letter, SendResult> {
+  return {
+    contract,
+    keys: (_, id) => [key(mail, mailId(id, kind))],
+    decide(view, event, { storedAt }) {
+      const order: Order | undefined = event.order;
+      if (order === undefined) return { kind: "dead", reason: `Cannot mail ${kind}: the event has no order` };
+      const { orderId } = order;
+      if (view.get(mail, mailId(orderId, kind)) !== undefined) return { kind: "done", messages: [] };
+      const to = order.customer?.email ?? "";
+      if (!isAddress(to)) {
+        return {
+          kind: "dead",
+          reason: `Cannot mail ${kind} of order "${orderId}": the customer's email is not one address`,
+        };
+      }
+      const { subject, text } = options.write(order, event);
+      // The event's time, not the try's: the same mail each time, and the time that the customer wants to know.
+      const letter = {
+        orderId,
+        kind,
+        to,
+        messageId: messageId(orderId, kind),
+        date: storedAt,
+        subject,
+        text,
+      };
+      return { kind: "perform", messages: [], effect: letter };
+    },
+    perform: (letter, { signal, attempt }) => options.mailer.send(letter, { signal, attempt }),
+    conclude(view, event, result, { now }) {
+      switch (result.kind) {
+        case "sent": {
+          const order: Order | undefined = event.order;
+          if (order === undefined) return { kind: "done", messages: [] };
+          const { orderId, customer } = order;
+          const id = mailId(orderId, kind);
+          if (view.get(mail, id) !== undefined) return { kind: "done", messages: [] };
+          const to = customer?.email ?? "";
+          const sentAt = timestampFromDate(now);
+          const sent = { orderId, kind, to, messageId: messageId(orderId, kind), sentAt };
+          return { kind: "done", messages: [message(mail, id, sent)] };
+        }
+        case "retry":
+          return result;
+        case "refused":
+          return { kind: "dead", reason: result.reason };
+        default:
+          return result satisfies never;
+      }
+    },
+  };
+}
+
+/** By what the ledger knows a mail. */
+export function mailId(orderId: string, kind: MailKind): string {
+  return `${orderId}.${kind}`;
+}
+
+function messageId(orderId: string, kind: MailKind): string {
+  return `<${mailId(orderId, kind)}@jetstream-checkout>`;
+}
+
+/** One address and nothing else: no name, no second one, no header. */
+function isAddress(text: string): boolean {
+  return /^[^\s\p{Cc}<>()[\]:;,@"\\]+@[^\s\p{Cc}<>()[\]:;,@"\\]+$/u.test(text) && text.length <= 254;
+}

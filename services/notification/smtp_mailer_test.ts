@@ -1,0 +1,97 @@
+import { describe, expect, it } from "vitest";
+import { freePorts } from "../../test/support/mod.ts";
+import { createSmtpMailer } from "./smtp_mailer.ts";
+import { aLetter, type Refusal, startSmtp } from "./test_support.ts";
+
+const from = "Shop <orders@shop.example>";
+const { signal } = new AbortController();
+
+describe("createSmtpMailer()", () => {
+  it("hands a mail to the server, to its one recipient", async () => {
+    await using smtp = await startSmtp();
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    expect(await mailer.send(aLetter(), { signal, attempt: 1 })).toEqual({ kind: "sent" });
+    const [mail] = smtp.mails;
+    expect(smtp.mails).toHaveLength(1);
+    expect(mail?.to).toEqual(["ada@example.com"]);
+    expect(mail?.text.trim()).toBe(aLetter().text.trim());
+    expect(mail?.headers.get("message-id")).toBe("<o1.order_received@jetstream-checkout>");
+    expect(mail?.headers.get("from")).toBe(from);
+  });
+
+  it("hands over many mails on few connections", async () => {
+    await using smtp = await startSmtp();
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    const letters = Array.from({ length: 200 }, (_, n) => aLetter({ orderId: `o${n}`, subject: `${n}` }));
+    const results = await Promise.all(letters.map((letter) => mailer.send(letter, { signal, attempt: 1 })));
+    expect(results.every(({ kind }) => kind === "sent")).toBe(true);
+    expect(new Set(smtp.mails.map(({ headers }) => headers.get("subject"))).size).toBe(200);
+    expect(smtp.mails).toHaveLength(200);
+    // Five, and one that takes over while another says goodbye.
+    expect(smtp.mostConnections).toBeLessThanOrEqual(6);
+  });
+
+  it.each<Refusal>([
+    { at: "rcpt", code: 550, text: "No such user" },
+    { at: "data", code: 552, text: "Too much" },
+    { at: "data", code: 554, text: "Looks like spam" },
+  ])("says that a mail is refused for good: $code at $at", async (refuse) => {
+    await using smtp = await startSmtp();
+    smtp.refuse = refuse;
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    const reason = expect.stringContaining(refuse.text);
+    expect(await mailer.send(aLetter(), { signal, attempt: 1 })).toEqual({ kind: "refused", reason });
+  });
+
+  it.each<Refusal>([
+    { at: "connect", code: 421, text: "Closing" },
+    { at: "connect", code: 554, text: "No service here" },
+    { at: "mail", code: 451, text: "Try again later" },
+    { at: "mail", code: 553, text: "Not a sender of ours" },
+    { at: "rcpt", code: 450, text: "Mailbox busy" },
+    { at: "rcpt", code: 503, text: "Bad sequence" },
+    { at: "data", code: 451, text: "Local error" },
+  ])("says to try again what is not the mail's fault: $code at $at", async (refuse) => {
+    await using smtp = await startSmtp();
+    smtp.refuse = refuse;
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    expect(await mailer.send(aLetter(), { signal, attempt: 1 })).toMatchObject({ kind: "retry" });
+    smtp.refuse = undefined;
+    expect(await mailer.send(aLetter(), { signal, attempt: 2 })).toEqual({ kind: "sent" });
+    expect(smtp.mails).toHaveLength(1);
+  });
+
+  it("waits longer with each try for a server that is down", async () => {
+    const [port = 0] = await freePorts(1);
+    await using mailer = createSmtpMailer({ url: `smtp://127.0.0.1:${port}`, from });
+    const first = await mailer.send(aLetter(), { signal, attempt: 1 });
+    const fifth = await mailer.send(aLetter(), { signal, attempt: 5 });
+    if (first.kind !== "retry" || fifth.kind !== "retry") throw new Error("it is down");
+    expect(first.delayMs).toBeLessThanOrEqual(200);
+    expect(fifth.delayMs).toBeGreaterThanOrEqual(1_600);
+  });
+
+  it("refuses an address that is two, or brings a header along", async () => {
+    await using smtp = await startSmtp();
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    for (const to of ["ada@example.com\r\nRCPT TO:<eve@example.com>", "ada@example.com, eve@example.com"]) {
+      await mailer.send(aLetter({ to }), { signal, attempt: 1 });
+    }
+    expect(smtp.mails.flatMap(({ to }) => to)).not.toContain("eve@example.com");
+  });
+
+  it("begins no mail once the service is stopping", async () => {
+    await using smtp = await startSmtp();
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    const stopping = new AbortController();
+    const letters = Array.from({ length: 50 }, (_, n) => aLetter({ orderId: `o${n}` }));
+    const sending = letters.map((letter) => mailer.send(letter, { signal: stopping.signal, attempt: 1 }));
+    await sending[0];
+    stopping.abort();
+    const results = await Promise.all(sending);
+    const sent = results.filter(({ kind }) => kind === "sent");
+    expect(sent.length).toBe(smtp.mails.length);
+    expect(sent.length).toBeLessThan(50);
+    expect(results.filter(({ kind }) => kind === "retry").length).toBe(50 - sent.length);
+  });
+});

@@ -1,0 +1,139 @@
+// For the tests of this folder.
+import { create, type MessageShape } from "@bufbuild/protobuf";
+import { SMTPServer } from "smtp-server";
+import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
+import type { Letter } from "./mailer.ts";
+
+export type Order = MessageShape<typeof OrderSchema>;
+
+export function anOrder(
+  orderId = "o1",
+  change: { email?: string; name?: string; plan?: string } = {},
+): Order {
+  const { email = "ada@example.com", name = "Ada", plan = "standard" } = change;
+  return create(OrderSchema, {
+    orderId,
+    customer: { id: "cus_1", email, plan },
+    lines: [
+      { sku: "mug", quantity: 2, unitPriceCents: 1_200n },
+      { sku: "desk", quantity: 1, unitPriceCents: 24_900n },
+    ],
+    shippingAddress: { name, line1: "12 High Street", city: "York", postalCode: "YO1 7HH", country: "GB" },
+    totalCents: 27_300n,
+    currency: "EUR",
+  });
+}
+
+export function aLetter(change: Partial<Letter> = {}): Letter {
+  return {
+    orderId: "o1",
+    kind: "order_received",
+    to: "ada@example.com",
+    messageId: "<o1.order_received@jetstream-checkout>",
+    date: new Date("2026-01-01T00:00:00Z"),
+    subject: "We have your order o1",
+    text: "Hello Ada,\n\n2 × mug: €24.00\n",
+    ...change,
+  };
+}
+
+export interface ParsedMail {
+  /** By lower-case name. */
+  headers: Map<string, string>;
+  text: string;
+}
+
+/** Reads a plain text mail (RFC 5322, RFC 2045). @throws {Error} If it is none, or if a header comes twice. */
+export function parseMail(source: string): ParsedMail {
+  const end = source.indexOf("\r\n\r\n");
+  if (end < 0) throw new Error("Cannot read a mail: its head does not end");
+  const headers = new Map<string, string>();
+  for (const line of source
+    .slice(0, end)
+    .replace(/\r\n[ \t]+/g, " ")
+    .split("\r\n")) {
+    const [, name, value] = /^([!-9;-~]+): (.*)$/.exec(line) ?? [];
+    if (name === undefined || value === undefined) throw new Error(`Cannot read a header: ${line}`);
+    if (headers.has(name.toLowerCase())) throw new Error(`Cannot read a mail: two of ${name}`);
+    headers.set(name.toLowerCase(), value);
+  }
+  const body = source.slice(end + 4);
+  return {
+    headers,
+    text: decodeBody(body, headers.get("content-transfer-encoding")).replaceAll("\r\n", "\n"),
+  };
+}
+
+function decodeBody(body: string, encoding: string | undefined): string {
+  if (encoding === "base64") return Buffer.from(body, "base64").toString();
+  if (encoding !== "quoted-printable") return body;
+  const bytes = body
+    .replace(/=\r\n/g, "")
+    .replace(/=([0-9A-F]{2})/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return Buffer.from(bytes, "latin1").toString();
+}
+
+/** Where an SMTP session has got to, and the answer that ends it there: `550 No such user`. */
+export interface Refusal {
+  at: "connect" | "mail" | "rcpt" | "data";
+  code: number;
+  text: string;
+}
+
+/** A real SMTP server that keeps what it accepts. */
+export interface Smtp extends AsyncDisposable {
+  readonly url: string;
+  /** Mails accepted, in order. */
+  readonly mails: (ParsedMail & { to: string[] })[];
+  /** The most connections that were open at once. */
+  readonly mostConnections: number;
+  /** What it refuses. Settable at any time. */
+  refuse: Refusal | undefined;
+}
+
+export async function startSmtp(port = 0): Promise<Smtp> {
+  let connections = 0;
+  const answer = (at: Refusal["at"], done: (error?: Error | null) => void) => {
+    const { refuse } = smtp;
+    if (refuse?.at !== at) return done();
+    done(Object.assign(new Error(refuse.text), { responseCode: refuse.code }));
+  };
+  const server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ["STARTTLS"],
+    closeTimeout: 100,
+    onConnect: (_, done) => {
+      connections += 1;
+      smtp.mostConnections = Math.max(smtp.mostConnections, connections);
+      answer("connect", done);
+    },
+    onClose: () => {
+      connections -= 1;
+    },
+    onMailFrom: (_, __, done) => answer("mail", done),
+    onRcptTo: (_, __, done) => answer("rcpt", done),
+    onData: (stream, session, done) => {
+      const chunks: Buffer[] = [];
+      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+      stream.on("end", () => {
+        if (smtp.refuse?.at === "data") return answer("data", done);
+        const to = session.envelope.rcptTo.map(({ address }) => address);
+        smtp.mails.push({ ...parseMail(Buffer.concat(chunks).toString()), to });
+        done();
+      });
+    },
+  });
+  // A client that hangs up is an error to this server, and is what some tests are about.
+  server.on("error", () => undefined);
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", () => resolve()));
+  const address = server.server.address();
+  if (address === null || typeof address === "string") throw new Error("Cannot learn the port of a server");
+  const smtp = {
+    url: `smtp://127.0.0.1:${address.port}`,
+    mails: [] as (ParsedMail & { to: string[] })[],
+    mostConnections: 0,
+    refuse: undefined as Refusal | undefined,
+    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
+  };
+  return smtp;
+}
