@@ -6,7 +6,7 @@ import { Batch, type Sender } from "./batch.ts";
 import { type CommitOutcome, commit } from "./commit.ts";
 import type { Log } from "./connection.ts";
 import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/mod.ts";
-import { readLast } from "./read.ts";
+import { readLast, UnreadableStateError } from "./read.ts";
 import type { TraceContext } from "./trace.ts";
 
 /** The state that a decision is made on: the last message of each key that the task named. */
@@ -20,7 +20,10 @@ export interface View {
 
 /** What a task wants stored, all or none, and what it tells its caller once that is so. */
 export interface Decision<T> {
-  /** At least one of them writes a key of the task, or there are none: an unguarded write could happen twice. */
+  /**
+   * All of them in this ledger. At least one writes a key of the task, or there are none: an unguarded write could
+   * happen twice.
+   */
   messages: readonly Outgoing[];
   result: T;
 }
@@ -40,6 +43,8 @@ export interface LedgerOptions extends Sender {
   /** The stream that this service, and nobody else, writes. */
   stream: string;
   log: Log;
+  /** How long to wait for the server's word on a commit before reading again what became of it. Default 5,000. */
+  commitTimeoutMs?: number;
   /** Told of every attempt to commit, for metrics. */
   onCommit?: (attempt: {
     outcome: CommitOutcome["kind"];
@@ -65,21 +70,32 @@ export const MAX_WAITING = 20_000;
 const MAX_CACHED = 10_000;
 /** A cached state that is not written under guard may be this old at most, where several instances share a ledger. */
 const MAX_CACHE_AGE_MS = 5_000;
+/** More reads than this at once only wait in the server's queue, and time out there. */
+const MAX_READS = 256;
+/** Instances that contend for a key come back at different moments within this span. */
+const CONTENTION_MS = 10;
 const MAX_BACKOFF_MS = 2_000;
 const NEVER = Number.NEGATIVE_INFINITY;
 
 interface Cached {
   seq: number;
   value: MessageShape<DescMessage> | undefined;
-  /** When the read that gave it began, or the commit that wrote it ended; `performance.now()`. */
+  /** It was the leader's last word at some moment after this: when the read, or the commit, began; `performance.now()`. */
   at: number;
+  /** When the commit that wrote it was answered: a read that began before may have missed it. */
+  writtenAt: number;
 }
 
 interface Job {
   task: Task<unknown>;
   since: number;
-  /** Settled, by whichever comes first: commit, failure, or the caller's signal. */
-  done: boolean;
+  /** Whether all its keys have been read, so that it can be decided. */
+  ready: boolean;
+  /** Whether a batch with it was sent and its outcome is not known. */
+  unsure: boolean;
+  /** Whether it gets a batch of its own, since a batch that held it was rejected. */
+  alone: boolean;
+  /** Settled by whichever comes first: commit, failure, or the caller's signal. Then it is in line no more. */
   resolve(result: unknown): void;
   reject(cause: unknown): void;
 }
@@ -96,7 +112,7 @@ interface Job {
  * instance, a late answer) is never stored: it is made again on what the leader has. A decision that writes nothing has no
  * guard to protect it and is confirmed by a read from the leader instead.
  *
- * Tasks on the same key are decided in the order in which they came, except around a conflict.
+ * Tasks that share a key are decided in the order in which they came. Tasks that do not, never wait for each other's reads.
  */
 export class Ledger implements AsyncDisposable {
   readonly stream: string;
@@ -106,9 +122,16 @@ export class Ledger implements AsyncDisposable {
   readonly #cache = new Map<string, Cached>();
   readonly #loading = new Map<string, Promise<void>>();
   readonly #closing = new AbortController();
-  #waiting = 0;
-  #ready: Job[] = [];
-  #pumping: Promise<void> | undefined;
+  /** Every task that is not settled, in order of arrival. */
+  readonly #line = new Set<Job>();
+  #reads = 0;
+  readonly #readers: (() => void)[] = [];
+  #warnedAt = NEVER;
+  /** Something in line may have become decidable since the line was last walked. */
+  #changed = false;
+  #pumping = false;
+  /** Commits in a row that were not stored. */
+  #failures = 0;
 
   constructor(connection: NatsConnection, jsm: JetStreamManager, options: LedgerOptions) {
     this.stream = options.stream;
@@ -121,91 +144,92 @@ export class Ledger implements AsyncDisposable {
    * Carries out `task` and resolves with its result once all its messages are stored, or at once if there are none.
    *
    * @throws Whatever `task.decide` throws; then nothing of the task is stored.
-   * @throws {LedgerTimeoutError} If `signal` aborts first.
+   * @throws {LedgerTimeoutError} If `signal` aborts first, or the ledger closes while the outcome is unknown.
    * @throws {LedgerBusyError} If too many tasks wait, or the ledger is closing.
+   * @throws {UnreadableStateError} If the state of a key is not of its schema.
+   * @throws {Error} If the server will not store what was decided, whatever the state.
    */
   execute<T>(task: Task<T>, options: { signal?: AbortSignal } = {}): Promise<T> {
-    if (this.#closing.signal.aborted) {
-      return Promise.reject(new LedgerBusyError(`Cannot write to ${this.stream}: it is closing`));
-    }
-    if (this.#waiting >= MAX_WAITING) {
+    if (this.#closing.signal.aborted) return Promise.reject(this.#closed());
+    if (this.#line.size >= MAX_WAITING) {
       return Promise.reject(
         new LedgerBusyError(`Cannot write to ${this.stream}: ${MAX_WAITING} tasks are waiting`),
       );
     }
+    const { signal } = options;
+    if (signal?.aborted) return Promise.reject(this.#timedOut(signal.reason));
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#waiting += 1;
     const settle = (deliver: () => void) => {
-      if (job.done) return;
-      job.done = true;
-      this.#waiting -= 1;
-      options.signal?.removeEventListener("abort", onAbort);
+      if (!this.#line.delete(job)) return;
+      signal?.removeEventListener("abort", onAbort);
       deliver();
+      // Those behind it may have waited for it.
+      this.#wake();
     };
     const job: Job = {
       task,
       since: performance.now(),
-      done: false,
+      ready: false,
+      unsure: false,
+      alone: false,
       resolve: (result) => settle(() => resolve(result as T)),
       reject: (cause) => settle(() => reject(cause)),
     };
-    const onAbort = () =>
-      job.reject(
-        new LedgerTimeoutError(`Cannot tell whether ${this.stream} has stored it: no answer in time`, {
-          cause: options.signal?.reason,
-        }),
-      );
-    if (options.signal?.aborted) onAbort();
-    else {
-      options.signal?.addEventListener("abort", onAbort);
-      this.#enqueue(job);
-    }
+    const onAbort = () => job.reject(this.#timedOut(signal?.reason));
+    signal?.addEventListener("abort", onAbort);
+    this.#line.add(job);
+    this.#prepare(job);
     return promise;
   }
 
-  /** Waits until every task is settled, `graceMs` at most (default 2,000), then fails those that are left. */
+  /** Waits until every task is settled, `graceMs` at most (default 5,000), then fails those that are left. */
   async shutdown(options: { graceMs?: number } = {}): Promise<void> {
-    const deadline = performance.now() + (options.graceMs ?? 2_000);
-    while (this.#waiting > 0 && performance.now() < deadline) await sleep(10);
+    const deadline = performance.now() + (options.graceMs ?? 5_000);
+    while (this.#line.size > 0 && performance.now() < deadline) await sleep(10);
     this.#closing.abort();
-    await this.#pumping;
-    for (const job of this.#ready)
-      job.reject(new LedgerBusyError(`Cannot write to ${this.stream}: it is closing`));
+    for (const job of this.#line) job.reject(job.unsure ? this.#timedOut("it is closing") : this.#closed());
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.shutdown();
   }
 
-  /** Puts a job in line as soon as all its keys are in memory. */
-  #enqueue(job: Job, options: { readSince?: number } = {}): void {
-    if (this.#closing.signal.aborted) {
-      job.reject(new LedgerBusyError(`Cannot write to ${this.stream}: it is closing`));
-      return;
-    }
-    const oldest = options.readSince ?? performance.now() - MAX_CACHE_AGE_MS;
-    const missing = job.task.keys.filter((key) => (this.#cache.get(key.subject)?.at ?? NEVER) < oldest);
-    if (missing.length === 0) {
-      this.#ready.push(job);
-      this.#pump();
+  #closed(): LedgerBusyError {
+    return new LedgerBusyError(`Cannot write to ${this.stream}: it is closing`);
+  }
+
+  #timedOut(cause: unknown): LedgerTimeoutError {
+    return new LedgerTimeoutError(`Cannot tell whether ${this.stream} has stored it: no answer in time`, {
+      cause,
+    });
+  }
+
+  /** Has a task decided as soon as all its keys are in memory, read after `oldest`. */
+  #prepare(job: Job, oldest = performance.now() - MAX_CACHE_AGE_MS): void {
+    const missing = job.task.keys.filter((key) => !this.#isFresh(key, oldest));
+    job.ready = missing.length === 0;
+    if (job.ready) {
+      this.#wake();
       return;
     }
     Promise.all(missing.map((key) => this.#load(key, oldest))).then(
       () => {
-        this.#ready.push(job);
-        this.#pump();
+        job.ready = true;
+        this.#wake();
       },
       (cause) => job.reject(cause),
     );
   }
 
+  #isFresh(key: Key, oldest: number): boolean {
+    return (this.#cache.get(key.subject)?.at ?? NEVER) >= oldest;
+  }
+
   /** Reads a key from the leader, unless a read that began after `oldest` is under way. */
   async #load(key: Key, oldest: number): Promise<void> {
-    const under = this.#loading.get(key.subject);
-    if (under !== undefined) {
+    for (let under = this.#loading.get(key.subject); under; under = this.#loading.get(key.subject)) {
       await under;
-      if ((this.#cache.get(key.subject)?.at ?? NEVER) >= oldest) return;
-      return this.#load(key, oldest);
+      if (this.#isFresh(key, oldest)) return;
     }
     const reading = this.#read(key).finally(() => this.#loading.delete(key.subject));
     this.#loading.set(key.subject, reading);
@@ -213,22 +237,29 @@ export class Ledger implements AsyncDisposable {
   }
 
   async #read(key: Key): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
-      const at = performance.now();
-      try {
-        const { seq, value } = await readLast(this.#jsm, this.stream, key);
-        const cached = this.#cache.get(key.subject);
-        // A commit of ours may have overtaken the read.
-        if (cached === undefined || cached.seq <= seq) this.#remember(key.subject, { seq, value, at });
-        return;
-      } catch (cause) {
-        if (this.#closing.signal.aborted) throw cause;
-        this.#options.log.warn(
-          { err: cause, subject: key.subject, attempt },
-          "cannot read state, trying again",
-        );
-        await this.#pause(attempt);
+    if (this.#reads >= MAX_READS) await new Promise<void>((resolve) => this.#readers.push(resolve));
+    else this.#reads += 1;
+    try {
+      for (let attempt = 1; ; attempt++) {
+        const at = performance.now();
+        try {
+          const { seq, value } = await readLast(this.#jsm, this.stream, key);
+          const cached = this.#cache.get(key.subject);
+          // A commit of ours may have overtaken the read. One that was answered before it began has not: then a lower
+          // sequence means that messages were removed.
+          const overtaken = cached !== undefined && cached.seq > seq && cached.writtenAt > at;
+          if (!overtaken) this.#remember(key.subject, { seq, value, at, writtenAt: NEVER });
+          return;
+        } catch (cause) {
+          if (this.#closing.signal.aborted || cause instanceof UnreadableStateError) throw cause;
+          this.#warn({ err: cause, subject: key.subject, attempt }, "cannot read state, trying again");
+          await this.#pause(attempt);
+        }
       }
+    } finally {
+      const next = this.#readers.shift();
+      if (next === undefined) this.#reads -= 1;
+      else next();
     }
   }
 
@@ -240,71 +271,82 @@ export class Ledger implements AsyncDisposable {
     if (oldest !== undefined) this.#cache.delete(oldest);
   }
 
-  #pump(): void {
-    this.#pumping ??= (async () => {
-      // What arrives in the same tick shares the batch.
-      await undefined;
-      let failures = 0;
-      while (this.#ready.length > 0 && !this.#closing.signal.aborted) {
-        failures = (await this.#commitReady()) ? 0 : failures + 1;
-        if (failures > 0) await this.#pause(failures);
-      }
-      this.#pumping = undefined;
-    })();
+  #wake(): void {
+    this.#changed = true;
+    if (!this.#pumping) void this.#pump();
   }
 
-  /** Decides what is ready and stores it as one batch. False if the batch was not stored. */
-  async #commitReady(): Promise<boolean> {
+  async #pump(): Promise<void> {
+    this.#pumping = true;
+    // What arrives in the same tick shares the batch.
+    await undefined;
+    while (this.#changed && !this.#closing.signal.aborted) {
+      this.#changed = false;
+      const stored = await this.#commitReady();
+      if (stored === true) this.#failures = 0;
+      if (stored === false) await this.#pause(++this.#failures);
+    }
+    this.#pumping = false;
+  }
+
+  /**
+   * Decides what is ready, in order, and stores it as one batch.
+   * @returns False if the batch was not stored and the next one had better wait; undefined if there was none.
+   */
+  async #commitReady(): Promise<boolean | undefined> {
     const batch = new Batch();
-    const jobs: { job: Job; result: unknown }[] = [];
-    const queue = this.#ready;
-    this.#ready = [];
-    for (const [index, job] of queue.entries()) {
-      if (job.done) continue;
-      const step = this.#decide(job, batch);
-      if (step.kind === "full") {
-        this.#ready = queue.slice(index).concat(this.#ready);
-        break;
+    const decided: { job: Job; result: unknown }[] = [];
+    // Keys of tasks that wait for a read: whoever came later and shares one waits with them.
+    const held = new Set<string>();
+    const hold = (job: Job) => {
+      for (const { subject } of job.task.keys) held.add(subject);
+    };
+    for (const job of this.#line) {
+      if (!job.ready || job.task.keys.some(({ subject }) => held.has(subject))) {
+        hold(job);
+        continue;
       }
-      if (step.kind === "decided") jobs.push({ job, result: step.result });
-      if (batch.size > 0 && this.#alone.has(job)) {
-        this.#ready = queue.slice(index + 1).concat(this.#ready);
+      const step = this.#decide(job, batch);
+      if (step.kind === "decided") decided.push({ job, result: step.result });
+      if (step.kind === "unread") {
+        hold(job);
+        this.#prepare(job, step.oldest);
+      }
+      if (step.kind === "full" || (job.alone && batch.size > 0)) {
+        this.#changed = true;
         break;
       }
     }
     if (batch.size === 0) {
-      for (const { job, result } of jobs) job.resolve(result);
-      return true;
+      for (const { job, result } of decided) job.resolve(result);
+      return undefined;
     }
+    for (const { job } of decided) job.unsure = true;
 
     const started = performance.now();
-    const outcome = await commit(this.#connection, this.stream, batch.entries(this.#options, new Date()));
-    const ms = performance.now() - started;
-    this.#options.onCommit?.({ outcome: outcome.kind, messages: batch.size, decisions: jobs.length, ms });
+    const outcome = await this.#commit(batch);
+    const ended = performance.now();
+    this.#options.onCommit?.({
+      outcome: outcome.kind,
+      messages: batch.size,
+      decisions: decided.length,
+      ms: ended - started,
+    });
 
+    // Whoever is not stored is still in line, in its old place.
+    this.#changed = true;
+    const jobs = decided.map(({ job }) => job).filter((job) => this.#line.has(job));
     switch (outcome.kind) {
-      case "committed": {
-        const at = performance.now();
-        for (const { message, seq } of batch.stored(outcome.lastSeq)) {
-          this.#remember(message.subject, { seq, value: message.value, at });
-        }
-        for (const { job, result } of jobs) job.resolve(result);
+      case "committed":
+        this.#rememberStored(batch, { lastSeq: outcome.lastSeq, started, ended });
+        for (const { job, result } of decided) job.resolve(result);
         return true;
-      }
       case "conflict":
-        return this.#separate(
-          batch,
-          jobs.map(({ job }) => job),
-        );
+        return this.#separate(batch, jobs);
       case "unknown":
-        this.#options.log.warn(
-          { err: outcome.cause, stream: this.stream },
-          "a commit got no answer, reading again",
-        );
-        this.#retry(
-          jobs.map(({ job }) => job),
-          { readAgain: true },
-        );
+        this.#warn({ err: outcome.cause, stream: this.stream }, "a commit got no answer, reading again");
+        for (const job of jobs) for (const { subject } of job.task.keys) this.#cache.delete(subject);
+        for (const job of jobs) this.#prepare(job);
         return false;
       case "busy":
       case "storage":
@@ -312,20 +354,13 @@ export class Ledger implements AsyncDisposable {
           { ...outcome, stream: this.stream },
           "the server refuses to store, trying again",
         );
-        this.#retry(
-          jobs.map(({ job }) => job),
-          { readAgain: false },
-        );
+        for (const job of jobs) this.#prepare(job);
         return false;
       case "rejected": {
         // Whose message is at fault is not said: alone, each one shows it.
         const cause = new Error(`Cannot store in ${this.stream}: ${outcome.description} (${outcome.code})`);
-        if (jobs.length === 1) jobs[0]?.job.reject(cause);
-        else for (const { job } of jobs) this.#alone.add(job);
-        this.#retry(
-          jobs.map(({ job }) => job),
-          { readAgain: true },
-        );
+        if (decided.length === 1) jobs[0]?.reject(cause);
+        for (const job of jobs) job.alone = true;
         return true;
       }
       default:
@@ -334,40 +369,48 @@ export class Ledger implements AsyncDisposable {
     }
   }
 
-  /** Jobs that get a batch of their own, since a batch that held them was rejected. */
-  readonly #alone = new WeakSet<Job>();
+  async #commit(batch: Batch): Promise<CommitOutcome> {
+    try {
+      const entries = batch.entries(this.#options, new Date());
+      const { commitTimeoutMs: timeoutMs } = this.#options;
+      return await commit(
+        this.#connection,
+        this.stream,
+        entries,
+        timeoutMs === undefined ? {} : { timeoutMs },
+      );
+    } catch (cause) {
+      // Nothing was sent: a header that cannot be written, such as a schedule at no time.
+      return { kind: "rejected", code: 0, description: String(cause) };
+    }
+  }
 
-  #decide(job: Job, batch: Batch): { kind: "decided"; result: unknown } | { kind: "full" | "elsewhere" } {
-    if (this.#alone.has(job) && batch.size > 0) return { kind: "full" };
+  #decide(
+    job: Job,
+    batch: Batch,
+  ):
+    | { kind: "decided"; result: unknown }
+    | { kind: "full" | "failed" }
+    | { kind: "unread"; oldest: number | undefined } {
+    if (job.alone && batch.size > 0) return { kind: "full" };
     const { keys } = job.task;
     const guards = new Map<string, number>();
     for (const { subject } of keys) {
       const cached = this.#cache.get(subject);
-      if (cached === undefined) {
-        this.#enqueue(job);
-        return { kind: "elsewhere" };
-      }
+      if (cached === undefined) return { kind: "unread", oldest: undefined };
       guards.set(subject, cached.seq);
     }
     try {
       const { messages, result } = job.task.decide(this.#view(guards, batch));
       if (messages.length === 0) {
-        const confirmed = keys.every(({ subject }) => {
-          return batch.has(subject) || (this.#cache.get(subject)?.at ?? NEVER) >= job.since;
-        });
-        if (confirmed) return { kind: "decided", result };
-        this.#enqueue(job, { readSince: job.since });
-        return { kind: "elsewhere" };
+        const confirmed = keys.every((key) => batch.has(key.subject) || this.#isFresh(key, job.since));
+        return confirmed ? { kind: "decided", result } : { kind: "unread", oldest: job.since };
       }
-      if (!messages.some((message) => guards.has(message.subject))) {
-        throw new TypeError(
-          `Cannot store ${messages.map((m) => m.subject).join(", ")}: no state is written with it`,
-        );
-      }
+      checkMessages(messages, keys);
       return batch.add(messages, guards, job.task.trace) ? { kind: "decided", result } : { kind: "full" };
     } catch (cause) {
       job.reject(cause);
-      return { kind: "elsewhere" };
+      return { kind: "failed" };
     }
   }
 
@@ -382,6 +425,21 @@ export class Ledger implements AsyncDisposable {
     };
   }
 
+  /** Keeps the new state of the keys; events and commands are nobody's state here. */
+  #rememberStored(
+    batch: Batch,
+    { lastSeq, started, ended }: { lastSeq: number; started: number; ended: number },
+  ): void {
+    const keys = new Set(batch.guarded());
+    for (const { message, seq } of batch.stored(lastSeq)) {
+      const cached = this.#cache.get(message.subject);
+      if (cached === undefined && !keys.has(message.subject)) continue;
+      // A read that was answered meanwhile may have shown what somebody else wrote after it.
+      if (cached !== undefined && cached.seq > seq) continue;
+      this.#remember(message.subject, { seq, value: message.value, at: started, writtenAt: ended });
+    }
+  }
+
   /**
    * After a conflict: finds the keys that somebody else has written and lets the tasks on all other keys go first, so
    * that one contended entity does not hold up the rest. False if no key has changed, which means that the server
@@ -391,7 +449,7 @@ export class Ledger implements AsyncDisposable {
     const changed = new Set<string>();
     const written = new Set(batch.guarded());
     const keys = new Map(jobs.flatMap((job) => job.task.keys.map((key) => [key.subject, key] as const)));
-    // A read fails only when the ledger is closing; then the jobs fail with it.
+    // A read fails when the ledger is closing or the state is unreadable; then the jobs fail with it.
     await Promise.allSettled(
       [...keys.values()].map(async (key) => {
         if (!written.has(key.subject)) return;
@@ -401,26 +459,21 @@ export class Ledger implements AsyncDisposable {
         if (this.#cache.get(key.subject)?.seq !== before) changed.add(key.subject);
       }),
     );
-    const contended = (job: Job) => job.task.keys.some((key) => changed.has(key.subject));
-    this.#ready = [...jobs.filter((job) => !contended(job)), ...this.#ready];
-    for (const job of jobs.filter(contended)) {
-      const delay = Math.random() * 10;
-      setTimeout(() => this.#enqueue(job), delay);
-    }
-    return changed.size > 0;
+    const contended = jobs.filter((job) => job.task.keys.some((key) => changed.has(key.subject)));
+    if (contended.length === 0) return false;
+    for (const job of contended) job.ready = false;
+    // All of them come back together, as one batch against the other instance and not as many.
+    setTimeout(() => {
+      for (const job of contended) this.#prepare(job);
+    }, Math.random() * CONTENTION_MS);
+    return true;
   }
 
-  /** Puts jobs back at the head of the line. */
-  #retry(jobs: Job[], options: { readAgain: boolean }): void {
-    const left = jobs.filter((job) => !job.done);
-    if (!options.readAgain) {
-      this.#ready = [...left, ...this.#ready];
-      return;
-    }
-    for (const job of left) {
-      for (const key of job.task.keys) this.#cache.delete(key.subject);
-    }
-    for (const job of left) this.#enqueue(job);
+  /** At most one line a second: when the server is away, every key has the same to say. */
+  #warn(fields: object, text: string): void {
+    if (performance.now() - this.#warnedAt < 1_000) return;
+    this.#warnedAt = performance.now();
+    this.#options.log.warn(fields, text);
   }
 
   /** Waits longer after each failure, with jitter, and no longer than the ledger lives. */
@@ -433,4 +486,20 @@ export class Ledger implements AsyncDisposable {
       if (!signal.aborted) throw cause;
     }
   }
+}
+
+/** @throws {TypeError} If no state is written with the messages, or one of them belongs into another ledger. */
+function checkMessages(messages: readonly Outgoing[], keys: readonly Key[]): void {
+  const subjects = messages.map((message) => message.subject);
+  if (!subjects.some((subject) => keys.some((key) => key.subject === subject))) {
+    throw new TypeError(`Cannot store ${subjects.join(", ")}: no state is written with it`);
+  }
+  // The rest of a batch would wait for it forever, since it would go to another stream.
+  const owner = ownerOf(keys[0]?.subject ?? "");
+  const foreign = subjects.find((subject) => ownerOf(subject) !== owner);
+  if (foreign !== undefined) throw new TypeError(`Cannot store ${foreign}: it is not of the ledger ${owner}`);
+}
+
+function ownerOf(subject: string): string {
+  return subject.slice(0, subject.indexOf("."));
 }

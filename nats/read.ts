@@ -2,11 +2,17 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/mod.ts";
 
+/** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */
+export class UnreadableStateError extends Error {
+  override name = "UnreadableStateError";
+}
+
 /**
  * The last message of `key`, read from the stream's leader: what a decision may be based on.
  * `seq` is 0 and `value` undefined if there is none.
  *
- * @throws If the server does not answer, or the message cannot be decoded.
+ * @throws {UnreadableStateError} If the message cannot be decoded.
+ * @throws {Error} If the server does not answer.
  */
 export async function readLast<S extends DescMessage>(
   jsm: JetStreamManager,
@@ -15,7 +21,14 @@ export async function readLast<S extends DescMessage>(
 ): Promise<{ seq: number; value: MessageShape<S> | undefined }> {
   const stored = await jsm.streams.getMessage(stream, { last_by_subj: key.subject });
   if (stored === null) return { seq: 0, value: undefined };
-  return { seq: stored.seq, value: decode(key.contract, stored.data) };
+  try {
+    return { seq: stored.seq, value: decode(key.contract, stored.data) };
+  } catch (cause) {
+    throw new UnreadableStateError(
+      `Cannot read ${key.subject}: message ${stored.seq} of ${stream} is no ${key.contract.schema.typeName}`,
+      { cause },
+    );
+  }
 }
 
 /**

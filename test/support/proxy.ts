@@ -37,7 +37,7 @@ export async function startProxy(target: string): Promise<NatsProxy> {
 
   const relay = (from: Passing["from"], source: Socket, sink: Socket) => {
     let buffer = Buffer.alloc(0);
-    source.on("data", (chunk) => {
+    source.on("data", (chunk: Buffer) => {
       buffer = Buffer.concat([buffer, chunk]);
       for (let length = frameLength(buffer); length !== undefined; length = frameLength(buffer)) {
         const frame = buffer.subarray(0, length);
@@ -75,7 +75,8 @@ export async function startProxy(target: string): Promise<NatsProxy> {
       return {
         connection,
         js: jetstream(connection),
-        jsm: await jetstreamManager(connection, { checkAPI: false }),
+        // A lost answer is noticed soon.
+        jsm: await jetstreamManager(connection, { checkAPI: false, timeout: 500 }),
       };
     },
     judge(next) {
