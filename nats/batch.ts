@@ -66,7 +66,10 @@ export class Batch {
     messages.forEach((message, index) => {
       const data = encoded[index] as Uint8Array;
       const earlier = this.#bySubject.get(message.subject);
-      if (earlier !== undefined && message.contract.keep === "latest") {
+      // A message that removes a schedule has to be stored even if its value is not the last.
+      const replaces = message.contract.keep === "latest" && earlier?.message.cancels === undefined;
+      if (earlier !== undefined && replaces) {
+        this.#bytes -= earlier.data.length;
         Object.assign(earlier, { message, data, trace });
         return;
       }
