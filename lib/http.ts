@@ -44,6 +44,8 @@ export function createApp(options: { log: Logger; metrics: Metrics }): Hono<Env>
         throw new Problem(413, "body-too-large", {
           title: "Body too large",
           detail: `The body of a request may have ${MAX_BODY_BYTES} bytes`,
+          // The rest of the body is not read, so nothing else can come over this connection.
+          headers: { connection: "close" },
         });
       },
     }),

@@ -65,6 +65,7 @@ export class Batch {
     this.#bytes += bytes;
     messages.forEach((message, index) => {
       const data = encoded[index] as Uint8Array;
+      if (message.cancels !== undefined) this.#drop(message.cancels);
       const earlier = this.#bySubject.get(message.subject);
       // A message that removes a schedule has to be stored even if its value is not the last.
       const replaces = message.contract.keep === "latest" && earlier?.message.cancels === undefined;
@@ -79,6 +80,15 @@ export class Batch {
       this.#bySubject.set(message.subject, slot);
     });
     return true;
+  }
+
+  /** A schedule that is set and removed in one batch is never set. */
+  #drop(schedule: string): void {
+    const slot = this.#bySubject.get(schedule);
+    if (slot === undefined) return;
+    this.#slots = this.#slots.filter((other) => other !== slot);
+    this.#bySubject.delete(schedule);
+    this.#bytes -= slot.data.length;
   }
 
   /** Subjects that the server will guard, that is the keys that this batch writes. */

@@ -20,7 +20,7 @@ export interface Contract<S extends DescMessage = DescMessage> {
   /**
    * Whether each write is kept when several decisions of one batch write the same subject. An event or a history is
    * kept whole (the default); of a `latest` contract only the last value of a batch is stored, which is what makes
-   * one hot entity as fast as many.
+   * one hot entity as fast as many. Schedules have to be `latest`: the server refuses two of one subject in a batch.
    */
   readonly keep: "every" | "latest";
 }

@@ -59,7 +59,7 @@ export const fulfillOrder = contract("checkout.fulfill_order", FulfillOrderSchem
 export const checkoutCompleted = contract("checkout.completed", CheckoutCompletedSchema);
 export const checkoutCancelled = contract("checkout.cancelled", CheckoutCancelledSchema);
 /** A schedule, there for as long as the checkout is in a state with a deadline. Fires `deadlinePassed`. */
-export const checkoutTimer = contract("checkout.timer", DeadlinePassedSchema);
+export const checkoutTimer = contract("checkout.timer", DeadlinePassedSchema, { keep: "latest" });
 export const deadlinePassed = contract("checkout.deadline_passed", DeadlinePassedSchema);
 
 /** State, by sku. */
@@ -87,7 +87,7 @@ export const reviewApproved = contract("fraud.review_approved", ReviewApprovedSc
 export const reviewRejected = contract("fraud.review_rejected", ReviewRejectedSchema);
 export const reviewExpired = contract("fraud.review_expired", ReviewExpiredSchema);
 /** A schedule, there for as long as the review is open: the review queue. Fires `reviewDue`. */
-export const reviewTimer = contract("fraud.review_timer", ReviewDueSchema);
+export const reviewTimer = contract("fraud.review_timer", ReviewDueSchema, { keep: "latest" });
 export const reviewDue = contract("fraud.review_due", ReviewDueSchema);
 
 /** State. */

@@ -24,12 +24,13 @@ export type CancelRequest = MessageShape<typeof OrderCancelRequestedSchema>;
 const price: Handler<typeof ItemPricedSchema> = {
   contract: itemPriced,
   keys: ({ sku }) => [key(catalogueItem, sku)],
-  decide(view, { sku, unitPriceCents, currency }) {
+  decide(view, { sku, unitPriceCents, currency }, { seq }) {
     const before = view.get(catalogueItem, sku);
-    const same = before?.unitPriceCents === unitPriceCents && before.currency === currency;
+    const pricedSeq = BigInt(seq);
+    if (before !== undefined && before.pricedSeq >= pricedSeq) return { kind: "done", messages: [] };
     return {
       kind: "done",
-      messages: same ? [] : [message(catalogueItem, sku, { sku, unitPriceCents, currency })],
+      messages: [message(catalogueItem, sku, { sku, unitPriceCents, currency, pricedSeq })],
     };
   },
 };

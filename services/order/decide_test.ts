@@ -141,16 +141,18 @@ describe("price", () => {
 
   it("takes a new price, a new currency and a new item into the catalogue", () => {
     const view = new MemoryView();
-    for (const event of [priced(1_200n), priced(1_300n), priced(1_300n, "USD")]) {
-      expect(view.handle(price, event).subjects).toEqual(["order.catalogue_item.mug"]);
+    for (const [index, event] of [priced(1_200n), priced(1_300n), priced(1_300n, "USD")].entries()) {
+      expect(view.handle(price, event, { seq: index + 1 }).subjects).toEqual(["order.catalogue_item.mug"]);
       const { sku, unitPriceCents, currency } = event;
       expect(view.get(catalogueItem, "mug")).toMatchObject({ sku, unitPriceCents, currency });
     }
   });
 
-  it("does nothing for a price that it has", () => {
+  it("does nothing for an event that comes again, or after a later one", () => {
     const view = new MemoryView();
-    view.handle(price, priced(1_200n));
-    expect(view.handle(price, priced(1_200n)).subjects).toEqual([]);
+    view.handle(price, priced(1_200n), { seq: 1 });
+    view.handle(price, priced(1_300n), { seq: 2 });
+    expect(view.handle(price, priced(1_300n), { seq: 2 }).subjects).toEqual([]);
+    expect(view.handle(price, priced(1_200n), { seq: 1 }).subjects).toEqual([]);
   });
 });

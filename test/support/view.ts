@@ -7,6 +7,7 @@ export const firstDelivery: Delivery = {
   id: "o1",
   now: new Date("2026-01-01T00:00:00Z"),
   storedAt: new Date("2026-01-01T00:00:00Z"),
+  seq: 1,
   attempt: 1,
   trace: newTrace(),
 };

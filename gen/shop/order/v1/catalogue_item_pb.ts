@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shop/order/v1/catalogue_item.proto.
  */
 export const file_shop_order_v1_catalogue_item: GenFile = /*@__PURE__*/
-  fileDesc("CiJzaG9wL29yZGVyL3YxL2NhdGFsb2d1ZV9pdGVtLnByb3RvEg1zaG9wLm9yZGVyLnYxIkgKDUNhdGFsb2d1ZUl0ZW0SCwoDc2t1GAEgASgJEhgKEHVuaXRfcHJpY2VfY2VudHMYAiABKAMSEAoIY3VycmVuY3kYAyABKAliBnByb3RvMw");
+  fileDesc("CiJzaG9wL29yZGVyL3YxL2NhdGFsb2d1ZV9pdGVtLnByb3RvEg1zaG9wLm9yZGVyLnYxIlwKDUNhdGFsb2d1ZUl0ZW0SCwoDc2t1GAEgASgJEhgKEHVuaXRfcHJpY2VfY2VudHMYAiABKAMSEAoIY3VycmVuY3kYAyABKAkSEgoKcHJpY2VkX3NlcRgEIAEoA2IGcHJvdG8z");
 
 /**
  * order.catalogue_item.<sku>: the order service's own copy of what inventory sells and for how much.
@@ -32,6 +32,13 @@ export type CatalogueItem = Message<"shop.order.v1.CatalogueItem"> & {
    * @generated from field: string currency = 3;
    */
   currency: string;
+
+  /**
+   * Sequence of the price's event in inventory's ledger: an older event that comes later is no news.
+   *
+   * @generated from field: int64 priced_seq = 4;
+   */
+  pricedSeq: bigint;
 };
 
 /**
