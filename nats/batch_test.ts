@@ -65,6 +65,23 @@ describe("Batch", () => {
     expect(headersOf(batch).map((headers) => headers["Nats-Scheduler"])).toEqual(["test.timer.a", undefined]);
   });
 
+  it("never sets a schedule that a later decision of the same batch removes", () => {
+    const batch = new Batch();
+    const schedule = { at: now, target: "test.alarm.a" };
+    batch.add([count(counter, "a", 1), message(timer, "a", {}, { schedule })], new Map(), trace);
+    batch.add([{ ...count(counter, "a", 2), cancels: "test.timer.a" }], new Map(), trace);
+    batch.add([message(timer, "a", {}, { schedule })], new Map(), trace);
+    expect(batch.entries(sender, now).map(({ subject }) => subject)).toEqual([
+      "test.counter.a",
+      "test.counter.a",
+      "test.timer.a",
+    ]);
+    expect([...batch.stored(12)].map(({ message, seq }) => [message.subject, seq])).toEqual([
+      ["test.counter.a", 11],
+      ["test.timer.a", 12],
+    ]);
+  });
+
   it("tells the sequence of the last write of each subject", () => {
     const batch = new Batch();
     batch.add([count(counter, "a", 1), count(counter, "b", 1), count(counter, "a", 2)], new Map(), trace);

@@ -182,9 +182,9 @@ export class Ledger implements AsyncDisposable {
     return promise;
   }
 
-  /** Waits until every task is settled, `graceMs` at most (default 5,000), then fails those that are left. */
+  /** Waits until every task is settled, `graceMs` at most (default 2,000), then fails those that are left. */
   async shutdown(options: { graceMs?: number } = {}): Promise<void> {
-    const deadline = performance.now() + (options.graceMs ?? 5_000);
+    const deadline = performance.now() + (options.graceMs ?? 2_000);
     while (this.#line.size > 0 && performance.now() < deadline) await sleep(10);
     this.#closing.abort();
     for (const job of this.#line) job.reject(job.unsure ? this.#timedOut("it is closing") : this.#closed());

@@ -5,7 +5,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
 import { type Contract, decode, type Key, type Outgoing, splitSubject } from "./contracts/mod.ts";
 import { park } from "./dead_letter.ts";
-import type { Ledger, View } from "./ledger.ts";
+import { type Ledger, LedgerBusyError, LedgerTimeoutError, type View } from "./ledger.ts";
 import { type TraceContext, traceFrom, traceId } from "./trace.ts";
 
 /**
@@ -29,6 +29,8 @@ export interface Delivery {
   now: Date;
   /** When the message was stored. */
   storedAt: Date;
+  /** Its sequence in its stream: which of two messages came later, whatever the order of delivery. */
+  seq: number;
   /** 1 for the first delivery. */
   attempt: number;
   trace: TraceContext;
@@ -45,7 +47,8 @@ export interface Handler<S extends DescMessage, E = never, R = never> {
   decide(view: View, message: MessageShape<S>, delivery: Delivery): Outcome<E>;
   /**
    * The effect outside the ledger. It may be called again for the same effect, after a crash for example, so it carries
-   * an idempotency key that the other side honours. Effects of one id run one at a time within a process.
+   * an idempotency key that the other side honours. Effects of one id run one at a time within a process. `signal`
+   * aborts when the processor has waited long enough for it while shutting down.
    */
   perform?(effect: E, options: { signal: AbortSignal; attempt: number }): Promise<R>;
   conclude?(view: View, message: MessageShape<S>, result: R, delivery: Delivery): Outcome<E>;
@@ -63,19 +66,27 @@ export interface ProcessorOptions {
   log: Log;
   /** Clock of the decisions. Default: the system's. */
   now?: () => Date;
+  /** How often the server is told that slow work is still under way. Default 10,000: `ack_wait` is 30 s. */
+  workingEveryMs?: number;
   /** Told of every delivery once it is dealt with, for metrics. */
   onDelivery?: (delivery: { subject: string; outcome: string; redelivered: boolean; ms: number }) => void;
 }
 
 /** Messages that wait in this process, per consumer; the consumer's `max_ack_pending` bounds those under way. */
 const PREFETCH = 500;
-/** A pull is renewed this often: after a leader change a consumer is deaf until then. */
+/** A pull is renewed this often: one that got lost on the way leaves a consumer deaf until then. */
 const PULL_EXPIRES_MS = 5_000;
 /** Less than half of the consumers' `ack_wait` (30 s), so that slow work is not delivered twice. */
 const WORKING_EVERY_MS = 10_000;
 /** A handler that throws this often for one message is not going to stop. */
 const MAX_THROWS = 5;
 const MAX_RETRY_MS = 10_000;
+/** Messages whose throws are counted at a time. */
+const MAX_COUNTED = 10_000;
+/** Deliveries have come to an end when there was none for so long. */
+const QUIET_MS = 50;
+/** Deliveries that do not come to an end are given up after this. */
+const DRAIN_MS = 1_000;
 
 /**
  * Takes messages from the service's durable consumers, decides on the state of their keys, commits through the ledger,
@@ -94,11 +105,15 @@ export class Processor implements AsyncDisposable {
   readonly #ledger: Ledger;
   readonly #options: ProcessorOptions;
   readonly #handlers: ReadonlyMap<string, AnyHandler>;
+  /** No more work is taken. */
   readonly #stopping = new AbortController();
+  /** No more work is done. */
+  readonly #stopped = new AbortController();
+  readonly #throws = new Map<string, number>();
   readonly #underWay = new Map<JsMsg, number>();
   readonly #turns = new Map<string, Promise<void>>();
   readonly #open = new Map<string, ConsumerMessages>();
-  readonly #loops: Promise<void>[];
+  #lastDelivery = 0;
   readonly #heartbeat: NodeJS.Timeout;
 
   constructor(connection: NatsConnection, js: JetStreamClient, ledger: Ledger, options: ProcessorOptions) {
@@ -107,8 +122,9 @@ export class Processor implements AsyncDisposable {
     this.#ledger = ledger;
     this.#options = options;
     this.#handlers = new Map(options.handlers.map((handler) => [handler.contract.subject, handler]));
-    this.#loops = options.consumers.map((consumer) => this.#consume(consumer));
-    this.#heartbeat = setInterval(() => this.#extend(), WORKING_EVERY_MS);
+    for (const consumer of options.consumers) void this.#consume(consumer);
+    const every = options.workingEveryMs ?? WORKING_EVERY_MS;
+    this.#heartbeat = setInterval(() => this.#extend(every / 2), every);
   }
 
   /** Whether every consumer is being pulled from. */
@@ -121,11 +137,18 @@ export class Processor implements AsyncDisposable {
    * left back to the server, which delivers them again at once.
    */
   async shutdown(options: { graceMs?: number } = {}): Promise<void> {
-    this.#stopping.abort();
-    for (const messages of this.#open.values()) messages.stop();
-    await Promise.all(this.#loops);
     const deadline = performance.now() + (options.graceMs ?? 4_000);
+    this.#stopping.abort();
+    // What is on its way when a pull is given up is lost until `ack_wait` is over. No pull is renewed from here on, so
+    // that deliveries come to an end by themselves: where messages wait, as soon as the pull is used up.
+    const drained = performance.now() + DRAIN_MS;
+    this.#lastDelivery = performance.now();
+    while (this.#open.size > 0 && performance.now() < Math.min(drained, this.#lastDelivery + QUIET_MS)) {
+      await sleep(10);
+    }
+    for (const messages of this.#open.values()) messages.stop();
     while (this.#underWay.size > 0 && performance.now() < deadline) await sleep(10);
+    this.#stopped.abort();
     for (const msg of this.#underWay.keys()) msg.nak();
     clearInterval(this.#heartbeat);
   }
@@ -142,42 +165,25 @@ export class Processor implements AsyncDisposable {
     for (let failures = 0; !signal.aborted; ) {
       try {
         const consumer = await this.#js.consumers.get(source.stream, source.name);
-        const messages = await consumer.consume({
-          max_messages: PREFETCH,
-          expires: PULL_EXPIRES_MS,
-          callback: (msg) => {
-            lastDelivery = performance.now();
+        while (!signal.aborted) {
+          // Not `consume()`: it sits out a deleted consumer or a new leader for seconds, and drops what is on its way
+          // when it is stopped.
+          const messages = await consumer.fetch({ max_messages: PREFETCH, expires: PULL_EXPIRES_MS });
+          this.#open.set(name, messages);
+          for await (const msg of messages) {
+            this.#lastDelivery = performance.now();
             void this.#receive(msg);
-          },
-        });
-        let lastDelivery = performance.now();
-        this.#open.set(name, messages);
-        if (signal.aborted) messages.stop();
-        failures = 0;
-        // The server says that there is something to do and nothing comes: the pull was lost on the way.
-        const watchdog = setInterval(async () => {
-          if (this.#underWay.size > 0 || performance.now() - lastDelivery < 2 * PULL_EXPIRES_MS) return;
-          const waiting = await consumer.info().then(
-            (info) => info.num_pending,
-            () => 0,
-          );
-          if (waiting === 0 || performance.now() - lastDelivery < 2 * PULL_EXPIRES_MS) return;
-          log.warn({ consumer: name, waiting }, "nothing is delivered though messages wait, pulling anew");
-          messages.stop();
-        }, 2 * PULL_EXPIRES_MS);
-        try {
-          const ended = await messages.closed();
-          if (ended !== undefined) throw ended;
-        } finally {
-          clearInterval(watchdog);
-          this.#open.delete(name);
+          }
+          failures = 0;
         }
       } catch (cause) {
         failures += 1;
         if (!signal.aborted) log.warn({ err: cause, consumer: name }, "cannot consume, trying again");
+        this.#open.delete(name);
         await pause(backoffMs(failures), signal);
       }
     }
+    this.#open.delete(name);
   }
 
   async #receive(msg: JsMsg): Promise<void> {
@@ -186,6 +192,7 @@ export class Processor implements AsyncDisposable {
     let outcome = "error";
     try {
       outcome = await this.#handle(msg);
+      if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(msg));
     } catch (cause) {
       outcome = await this.#afterThrow(msg, cause);
     } finally {
@@ -220,6 +227,7 @@ export class Processor implements AsyncDisposable {
       id,
       now: this.#options.now?.() ?? new Date(),
       storedAt: new Date(msg.info.timestampNanos / 1_000_000),
+      seq: msg.seq,
       attempt: msg.info.deliveryCount,
       trace,
     });
@@ -241,7 +249,8 @@ export class Processor implements AsyncDisposable {
           `Cannot perform an effect of ${handler.contract.subject}: the handler has no perform()`,
         );
       }
-      const { signal } = this.#stopping;
+      const { signal } = this.#stopped;
+      signal.throwIfAborted();
       const result = await handler.perform(outcome.effect, { signal, attempt: msg.info.deliveryCount });
       outcome = await commit(
         (view) => handler.conclude?.(view, value, result, delivery()) as Outcome<unknown>,
@@ -280,11 +289,25 @@ export class Processor implements AsyncDisposable {
       { err: cause, subject: msg.subject, attempt: deliveryCount },
       "cannot handle a message",
     );
-    if (deliveryCount < MAX_THROWS) {
+    // That the ledger has too much to do is not the message's fault.
+    if (cause instanceof LedgerBusyError || cause instanceof LedgerTimeoutError) {
       msg.nak(backoffMs(deliveryCount));
       return "error";
     }
-    return this.#park(msg, cause instanceof Error ? cause.message : String(cause));
+    // Deliveries are no measure: a message may have been left for later any number of times.
+    const throws = (this.#throws.get(idOf(msg)) ?? 0) + 1;
+    if (throws >= MAX_THROWS) {
+      const outcome = await this.#park(msg, cause instanceof Error ? cause.message : String(cause));
+      if (outcome === "dead") this.#throws.delete(idOf(msg));
+      return outcome;
+    }
+    this.#throws.set(idOf(msg), throws);
+    if (this.#throws.size > MAX_COUNTED) {
+      const [oldest] = this.#throws.keys();
+      if (oldest !== undefined) this.#throws.delete(oldest);
+    }
+    msg.nak(backoffMs(throws));
+    return "error";
   }
 
   async #park(msg: JsMsg, error: string): Promise<string> {
@@ -318,10 +341,15 @@ export class Processor implements AsyncDisposable {
   }
 
   /** Tells the server that slow work is still under way. */
-  #extend(): void {
-    const old = performance.now() - WORKING_EVERY_MS / 2;
+  #extend(sinceMs: number): void {
+    const old = performance.now() - sinceMs;
     for (const [msg, since] of this.#underWay) if (since < old) msg.working();
   }
+}
+
+/** The same for each delivery of a message. */
+function idOf(msg: JsMsg): string {
+  return `${msg.info.stream}/${msg.info.consumer}/${msg.seq}`;
 }
 
 /** Doubles with each failure up to a cap, with jitter, so that many who failed together do not come back together. */

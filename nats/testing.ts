@@ -16,12 +16,14 @@ export const gauge = contract("test.gauge", ItemSchema, { keep: "latest" });
 /** An event: `orderId` says what. */
 export const note = contract("test.note", IdempotencyKeySchema);
 /** A schedule that fires {@linkcode alarm}. */
-export const timer = contract("test.timer", IdempotencyKeySchema);
+export const timer = contract("test.timer", IdempotencyKeySchema, { keep: "latest" });
 export const alarm = contract("test.alarm", IdempotencyKeySchema);
 /** A command: add one to the counter of the same id, once per `orderId`. */
 export const add = contract("inbox.add", IdempotencyKeySchema);
 /** A command with an effect outside the ledger. */
 export const act = contract("inbox.act", IdempotencyKeySchema);
+/** A command that its consumer takes and nobody handles. */
+export const other = contract("inbox.other", IdempotencyKeySchema);
 
 export const testTopology: Topology = {
   streams: [
@@ -29,7 +31,7 @@ export const testTopology: Topology = {
     { name: "INBOX", prefix: "inbox", owner: "others", description: "Commands to it" },
     { name: "DEAD_LETTER", prefix: "dead_letter", owner: undefined, description: "What it gave up" },
   ],
-  consumers: [{ stream: "INBOX", service: "test", contracts: [add, act] }],
+  consumers: [{ stream: "INBOX", service: "test", contracts: [add, act, other] }],
 };
 
 /** Adds to a counter and resolves with the new count. */
