@@ -83,8 +83,8 @@ const MAX_THROWS = 5;
 const MAX_RETRY_MS = 10_000;
 /** Messages whose throws are counted at a time. */
 const MAX_COUNTED = 10_000;
-/** Deliveries have come to an end when there was none for so long. */
-const QUIET_MS = 50;
+/** Deliveries have come to an end when there was none for so long, and none is under way whose end makes room for more. */
+const QUIET_MS = 100;
 /** Deliveries that do not come to an end are given up after this. */
 const DRAIN_MS = 1_000;
 
@@ -143,9 +143,8 @@ export class Processor implements AsyncDisposable {
     // that deliveries come to an end by themselves: where messages wait, as soon as the pull is used up.
     const drained = performance.now() + DRAIN_MS;
     this.#lastDelivery = performance.now();
-    while (this.#open.size > 0 && performance.now() < Math.min(drained, this.#lastDelivery + QUIET_MS)) {
-      await sleep(10);
-    }
+    const quiet = () => this.#underWay.size === 0 && performance.now() > this.#lastDelivery + QUIET_MS;
+    while (this.#open.size > 0 && !quiet() && performance.now() < drained) await sleep(10);
     for (const messages of this.#open.values()) messages.stop();
     while (this.#underWay.size > 0 && performance.now() < deadline) await sleep(10);
     this.#stopped.abort();
