@@ -47,6 +47,7 @@ export class RefusedError extends Error {
 
 /** Work in progress that a consumer may hold, and with it the largest possible group commit. */
 const MAX_ACK_PENDING = 1_000;
+/** How long the messages in a process that was killed wait for another one. Slow work asks for more time while it lasts. */
 const ACK_WAIT_MS = 30_000;
 
 /**
@@ -106,6 +107,8 @@ export function streamConfig(spec: StreamSpec, replicas: number): Partial<Stream
     max_msgs: -1,
     max_bytes: -1,
     max_msgs_per_subject: -1,
+    max_msg_size: -1,
+    no_ack: false,
     allow_direct: true,
     allow_atomic: true,
     allow_msg_ttl: true,
@@ -129,6 +132,10 @@ export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { 
     max_ack_pending: MAX_ACK_PENDING,
     // Never given up by the server: poison is parked by the application.
     max_deliver: -1,
+    // Nor put off for longer than the handler says, nor sent without payload, nor forgotten while its service is away.
+    backoff: [],
+    headers_only: false,
+    inactive_threshold: 0,
   };
 }
 
@@ -146,7 +153,7 @@ async function planStream(
     });
     return;
   }
-  const differences = compare(wanted, info.config);
+  const differences = compare(withUnset(wanted, { republish: undefined }), info.config);
   if (differences.length === 0) return;
   for (const { field, text } of differences) {
     if (field === "storage" || field === "retention") {
@@ -156,7 +163,9 @@ async function planStream(
   const dropped = info.config.subjects.filter((subject) => !wanted.subjects?.includes(subject));
   for (const subject of dropped) {
     const { state } = await jsm.streams.info(spec.name, { subjects_filter: subject });
-    const stored = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
+    const stored = Object.entries(state.subjects ?? {})
+      .filter(([name]) => !name.startsWith(`${spec.prefix}.`))
+      .reduce((sum, [, count]) => sum + count, 0);
     if (stored > 0) {
       plan.refusals.push(
         `stream ${spec.name}: ${subject} would no longer be stored, and holds ${stored} messages`,
@@ -165,7 +174,7 @@ async function planStream(
   }
   plan.steps.push({
     line: `~ stream ${spec.name}: ${differences.map((difference) => difference.text).join(", ")}`,
-    apply: () => jsm.streams.update(spec.name, wanted),
+    apply: () => jsm.streams.update(spec.name, withUnset(wanted, { republish: undefined })),
   });
 }
 
@@ -194,21 +203,29 @@ async function planConsumer(
       plan.refusals.push(`consumer ${name}: ${text}: it would have to be made anew and forget its position`);
     }
   }
-  // A filter that is added reaches back no further than the consumer's position: what is older is never delivered.
+  // A filter that is added reaches back no further than the consumer's position: what is older is never delivered. The
+  // position is not `delivered`: a consumer that looked for something and found nothing is past all of it.
   for (const subject of wanted.filter_subjects ?? []) {
     if (actual.filter_subjects?.includes(subject)) continue;
     const { state } = await jsm.streams.info(spec.stream, { subjects_filter: subject });
     const stored = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
-    if (stored > 0 && info.delivered.stream_seq > 0) {
+    if (stored > 0) {
       plan.refusals.push(
-        `consumer ${name}: ${subject} already holds ${stored} messages that it would never get`,
+        `consumer ${name}: ${subject} already holds ${stored} messages that it might never get; ` +
+          `delete the consumer, and it starts over with all of them`,
       );
     }
   }
   plan.steps.push({
     line: `~ consumer ${name}: ${differences.map((difference) => difference.text).join(", ")}`,
-    apply: () => jsm.consumers.update(spec.stream, spec.service, wanted),
+    apply: () =>
+      jsm.consumers.update(spec.stream, spec.service, withUnset(wanted, { filter_subject: undefined })),
   });
+}
+
+/** `wanted`, and what is to be unset where it does not say otherwise: an update keeps what it does not name. */
+function withUnset<T extends object>(wanted: T, unset: { readonly [K in string]: undefined }): T {
+  return { ...unset, ...wanted };
 }
 
 /** Fields of `wanted` that `actual` has otherwise. What `wanted` does not name is the server's business. */
@@ -220,9 +237,11 @@ function compare(wanted: object, actual: object): { field: string; text: string 
   });
 }
 
+/** A text by which two values can be compared. The server leaves out what is empty, or says so: it is the same. */
 function canonical(value: unknown): string {
-  if (Array.isArray(value)) return JSON.stringify([...value].sort());
-  if (typeof value !== "object" || value === null) return JSON.stringify(value) ?? "unset";
+  if (value === undefined || value === null || value === false || value === 0) return "unset";
+  if (Array.isArray(value)) return value.length === 0 ? "unset" : JSON.stringify([...value].sort());
+  if (typeof value !== "object") return JSON.stringify(value);
   return JSON.stringify(Object.fromEntries(Object.entries(value).sort(([a], [b]) => a.localeCompare(b))));
 }
 
