@@ -6,6 +6,7 @@ import { Batch, type Sender } from "./batch.ts";
 import { type CommitOutcome, commit } from "./commit.ts";
 import type { Log } from "./connection.ts";
 import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/mod.ts";
+import { Link, LinkLostError } from "./link.ts";
 import { readLast, UnreadableStateError } from "./read.ts";
 import type { TraceContext } from "./trace.ts";
 
@@ -117,6 +118,7 @@ interface Job {
 export class Ledger implements AsyncDisposable {
   readonly stream: string;
   readonly #connection: NatsConnection;
+  readonly #link: Link;
   readonly #jsm: JetStreamManager;
   readonly #options: LedgerOptions;
   readonly #cache = new Map<string, Cached>();
@@ -136,6 +138,7 @@ export class Ledger implements AsyncDisposable {
   constructor(connection: NatsConnection, jsm: JetStreamManager, options: LedgerOptions) {
     this.stream = options.stream;
     this.#connection = connection;
+    this.#link = new Link(connection);
     this.#jsm = jsm;
     this.#options = options;
   }
@@ -243,7 +246,7 @@ export class Ledger implements AsyncDisposable {
       for (let attempt = 1; ; attempt++) {
         const at = performance.now();
         try {
-          const { seq, value } = await readLast(this.#jsm, this.stream, key);
+          const { seq, value } = await this.#link.ask(() => readLast(this.#jsm, this.stream, key));
           const cached = this.#cache.get(key.subject);
           // A commit of ours may have overtaken the read. One that was answered before it began has not: then a lower
           // sequence means that messages were removed.
@@ -373,13 +376,10 @@ export class Ledger implements AsyncDisposable {
     try {
       const entries = batch.entries(this.#options, new Date());
       const { commitTimeoutMs: timeoutMs } = this.#options;
-      return await commit(
-        this.#connection,
-        this.stream,
-        entries,
-        timeoutMs === undefined ? {} : { timeoutMs },
-      );
+      const options = timeoutMs === undefined ? {} : { timeoutMs };
+      return await this.#link.ask(() => commit(this.#connection, this.stream, entries, options));
     } catch (cause) {
+      if (cause instanceof LinkLostError) return { kind: "unknown", cause };
       // Nothing was sent: a header that cannot be written, such as a schedule at no time.
       return { kind: "rejected", code: 0, description: String(cause) };
     }

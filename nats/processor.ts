@@ -66,7 +66,7 @@ export interface ProcessorOptions {
   log: Log;
   /** Clock of the decisions. Default: the system's. */
   now?: () => Date;
-  /** How often the server is told that slow work is still under way. Default 10,000: `ack_wait` is 30 s. */
+  /** How often the server is told that slow work is still under way. Default 3,000: `ack_wait` is 10 s. */
   workingEveryMs?: number;
   /** Told of every delivery once it is dealt with, for metrics. */
   onDelivery?: (delivery: { subject: string; outcome: string; redelivered: boolean; ms: number }) => void;
@@ -76,8 +76,8 @@ export interface ProcessorOptions {
 const PREFETCH = 500;
 /** A pull is renewed this often: one that got lost on the way leaves a consumer deaf until then. */
 const PULL_EXPIRES_MS = 5_000;
-/** Less than half of the consumers' `ack_wait` (30 s), so that slow work is not delivered twice. */
-const WORKING_EVERY_MS = 10_000;
+/** Less than half of the consumers' `ack_wait` (10 s), so that slow work is not delivered twice. */
+const WORKING_EVERY_MS = 3_000;
 /** A handler that throws this often for one message is not going to stop. */
 const MAX_THROWS = 5;
 const MAX_RETRY_MS = 10_000;

@@ -335,7 +335,7 @@ describe("Processor", () => {
       expect(signal.aborted).toBe(true);
       const again: number[] = [];
       start([acting(async (_, { attempt }) => again.push(attempt))]);
-      // Much sooner than `ack_wait`, which is 30 s.
+      // Much sooner than `ack_wait`, which is 10 s.
       await drained();
       expect(again).toEqual([2]);
       expect(await countsOf(client.jsm, "a")).toEqual([1, 2]);
@@ -427,6 +427,7 @@ describe("Processor", () => {
   });
 
   it("loses no delivery that is on its way while it shuts down", async () => {
+    await setAckWait(60_000);
     await Promise.all(range(5_000).map((n) => send(add, "a", { orderId: `a-${n}` })));
     for (const round of range(5)) {
       const processor = start([adding]);
@@ -434,7 +435,7 @@ describe("Processor", () => {
       await processor.shutdown();
     }
     start([adding]);
-    // Much sooner than `ack_wait`, which is 30 s.
+    // Much sooner than `ack_wait`.
     await drained();
     expect((await countsOf(client.jsm, "a")).at(-1)).toBe(5_000);
   });

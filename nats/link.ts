@@ -1,0 +1,49 @@
+import type { NatsConnection } from "@nats-io/transport-node";
+
+/** What was asked over a connection will not be answered over it: it is gone, and whether it was heard is unknown. */
+export class LinkLostError extends Error {
+  override name = "LinkLostError";
+}
+
+/**
+ * Whether a connection is up. The client keeps a request that was sent over a lost connection waiting until its time is
+ * out; whoever asks through this knows at once.
+ */
+export class Link {
+  #up: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** Ends the wait of each question that is open. */
+  readonly #open = new Set<(cause: LinkLostError) => void>();
+
+  constructor(connection: NatsConnection) {
+    this.#up.resolve();
+    void (async () => {
+      for await (const { type } of connection.status()) {
+        if (type === "disconnect") this.#goDown();
+        if (type === "reconnect") this.#up.resolve();
+      }
+    })();
+  }
+
+  /**
+   * Waits until the connection is up, then asks.
+   * @throws {LinkLostError} If the connection is lost before the answer.
+   */
+  async ask<T>(question: () => Promise<T>): Promise<T> {
+    await this.#up.promise;
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    this.#open.add(reject);
+    question().then(resolve, reject);
+    try {
+      return await promise;
+    } finally {
+      this.#open.delete(reject);
+    }
+  }
+
+  #goDown(): void {
+    this.#up = Promise.withResolvers();
+    for (const reject of this.#open) {
+      reject(new LinkLostError("Cannot get an answer: the connection to NATS is lost"));
+    }
+  }
+}
