@@ -11,7 +11,7 @@ import {
   StorageType,
   type StreamConfig,
 } from "@nats-io/jetstream";
-import { connect, nanos } from "@nats-io/transport-node";
+import { connect, type NatsConnection, nanos } from "@nats-io/transport-node";
 import { type ConsumerSpec, type StreamSpec, topology as shop, type Topology } from "./topology.ts";
 
 export interface ApplyOptions {
@@ -45,19 +45,27 @@ export class RefusedError extends Error {
   }
 }
 
+/** There is no connection to the server. Nothing was changed. The message has no URL, which may hold a password. */
+export class UnreachableError extends Error {
+  override name = "UnreachableError";
+}
+
 /** Work in progress that a consumer may hold, and with it the largest possible group commit. */
 const MAX_ACK_PENDING = 1_000;
 /** How long the messages in a process that was killed wait for another one. Slow work asks for more time while it lasts. */
-const ACK_WAIT_MS = 30_000;
+const ACK_WAIT_MS = 10_000;
+/** A person waits. */
+const CONNECT_TIMEOUT_MS = 5_000;
 
 /**
  * Makes the server's streams and consumers match the topology. Needs the operator's credential; services never get it.
  * All differences are found before the first is mended.
  *
  * @throws {RefusedError} If a change would lose data.
+ * @throws {UnreachableError} If no server can be reached.
  */
 export async function applyTopology(options: ApplyOptions): Promise<ApplyResult> {
-  const connection = await connect({ servers: options.servers.split(","), name: "topology" });
+  const connection = await connectOnce(options.servers);
   try {
     const jsm = await jetstreamManager(connection);
     const plan = await makePlan(jsm, options);
@@ -66,6 +74,16 @@ export async function applyTopology(options: ApplyOptions): Promise<ApplyResult>
     return { changes: plan.steps.map((step) => step.line), undeclared: plan.undeclared };
   } finally {
     await connection.close();
+  }
+}
+
+async function connectOnce(urls: string): Promise<NatsConnection> {
+  const servers = urls.split(",").map((server) => server.trim());
+  try {
+    return await connect({ servers, name: "topology", timeout: CONNECT_TIMEOUT_MS });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UnreachableError(`Cannot apply the topology: no connection to NATS (${why})`, { cause });
   }
 }
 

@@ -1,0 +1,65 @@
+import { parseArgs, styleText } from "node:util";
+import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
+import { errors } from "@nats-io/transport-node";
+import { applyTopology, RefusedError, UnreachableError } from "./apply.ts";
+import { ConfigError, readTopologyConfig } from "./config.ts";
+
+const help = `Makes the streams and consumers of a NATS server what nats/topology.ts says.
+
+Usage: node nats/main.ts [--dry-run]
+
+  --dry-run  only say what would change
+  --help     this text
+
+Prints one line for each change: "+" is made, "~" is changed. Changes nothing when nothing differs, refuses what would
+lose messages or the position of a consumer, and leaves alone what it does not know. Ends with 0 if the server is as
+it should be (or would be, in a dry run), with 1 if not, and with 2 if it was called in a wrong way.
+
+Environment:
+  NATS_URL   comma-separated server URLs, with the operator's credentials; required
+  REPLICAS   copies of each stream: 1, 3 or 5; default 1`;
+
+async function main(args: string[]): Promise<number> {
+  let flags: { "dry-run"?: boolean; help?: boolean };
+  try {
+    flags = parseArgs({
+      args,
+      options: { "dry-run": { type: "boolean" }, help: { type: "boolean" } },
+    }).values;
+  } catch (cause) {
+    console.error(`${cause instanceof Error ? cause.message : cause}\n\n${help}`);
+    return 2;
+  }
+  if (flags.help) {
+    console.log(help);
+    return 0;
+  }
+  const dryRun = flags["dry-run"] ?? false;
+  try {
+    const { changes, undeclared } = await applyTopology({ ...readTopologyConfig(), dryRun });
+    for (const line of changes) console.log(line);
+    for (const what of undeclared) console.log(`note: ${what} is not in the topology, left alone`);
+    if (changes.length === 0) console.log("Nothing differs");
+    else if (dryRun) console.log("Dry run: nothing was changed");
+    return 0;
+  } catch (cause) {
+    const line = explain(cause);
+    if (line === undefined) throw cause;
+    console.error(styleText("red", line, { stream: process.stderr }));
+    return 1;
+  }
+}
+
+/** One line for what a person can mend; undefined for a bug. */
+function explain(cause: unknown): string | undefined {
+  const clear = [ConfigError, RefusedError, UnreachableError].some((kind) => cause instanceof kind);
+  const lost = Object.values(errors).some((kind) => cause instanceof kind);
+  if (!(cause instanceof Error)) return undefined;
+  if (clear) return cause.message;
+  if (cause instanceof JetStreamApiError || cause instanceof JetStreamError) {
+    return `Cannot apply the topology: the server says: ${cause.message}`;
+  }
+  return lost ? `Cannot apply the topology: no answer from NATS (${cause.message})` : undefined;
+}
+
+process.exitCode = await main(process.argv.slice(2));
