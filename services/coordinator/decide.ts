@@ -14,7 +14,15 @@ import {
   stateMessage,
   timerMessage,
 } from "./messages.ts";
-import { type Command, type Event, type Reason, type Rule, type State, table } from "./table.ts";
+import {
+  type Command,
+  table as checkoutTable,
+  type Event,
+  type Reason,
+  type Rule,
+  type State,
+  type Table,
+} from "./table.ts";
 
 /** How long a checkout may stay in a state, in milliseconds. */
 export interface Deadlines {
@@ -51,17 +59,23 @@ interface Step {
  * A transition may let deferred events take effect, which makes further transitions of the same decision.
  *
  * @param before The checkout so far, undefined if none has begun.
+ * @param table Default: the checkout's. Another one is for who wants to see what it would do.
  */
-export function decide(before: Checkout | undefined, happening: Happening, deadlines: Deadlines): Outgoing[] {
+export function decide(
+  before: Checkout | undefined,
+  happening: Happening,
+  deadlines: Deadlines,
+  table: Table = checkoutTable,
+): Outgoing[] {
   const begun = before ?? begin(happening);
   if (begun === undefined) return [];
   const steps: Step[] = [];
   for (let checkout = begun, next: Happening | undefined = happening; next !== undefined; ) {
-    const step = take(checkout, next, deadlines);
+    const step = take(checkout, { happening: next, deadlines, table });
     if (step === undefined) break;
     steps.push(step);
     checkout = step.checkout;
-    next = deferredFor(checkout, happening.now);
+    next = deferredFor(checkout, happening.now, table);
   }
   const last = steps.at(-1)?.checkout;
   if (last === undefined) return [];
@@ -81,15 +95,16 @@ export function isEnd(state: string): boolean {
 }
 
 /** Looks up the rule and follows it; undefined if nothing changes. */
-function take(checkout: Checkout, happening: Happening, deadlines: Deadlines): Step | undefined {
+function take(checkout: Checkout, circumstances: Circumstances): Step | undefined {
+  const { happening, table } = circumstances;
   const { event } = happening;
-  const rule: Rule = table[checkout.state as State][event];
+  const rule = table[checkout.state as State][event];
   switch (rule.kind) {
     case "go":
-      return { checkout: enter(checkout, rule, { happening, deadlines }), send: rule.send };
+      return { checkout: enter(checkout, rule, circumstances), send: rule.send };
     case "repeat":
       return {
-        checkout: { ...checkout, ...deadlineOf(checkout.state, { happening, deadlines }) },
+        checkout: { ...checkout, ...deadlineOf(checkout.state, circumstances) },
         send: rule.send,
       };
     case "defer":
@@ -108,6 +123,7 @@ function take(checkout: Checkout, happening: Happening, deadlines: Deadlines): S
 interface Circumstances {
   readonly happening: Happening;
   readonly deadlines: Deadlines;
+  readonly table: Table;
 }
 
 function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: Circumstances): Checkout {
@@ -127,7 +143,7 @@ function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: C
 }
 
 /** The first deferred event that the state now reached has a transition for. */
-function deferredFor(checkout: Checkout, now: Date): Happening | undefined {
+function deferredFor(checkout: Checkout, now: Date, table: Table): Happening | undefined {
   const due = checkout.deferred.find(
     ({ event }) => table[checkout.state as State][event as Event].kind === "go",
   );

@@ -28,10 +28,13 @@ import {
 import type { AnyHandler, Handler, View } from "../../nats/mod.ts";
 import { type Deadlines, decide, type Happening } from "./decide.ts";
 import type { Checkout } from "./messages.ts";
-import type { Event } from "./table.ts";
+import type { Event, Table } from "./table.ts";
 
-/** One handler for each event of the table. */
-export function handlers(deadlines: Deadlines): readonly AnyHandler[] {
+/**
+ * One handler for each event of the table.
+ * @param table Default: the checkout's.
+ */
+export function handlers(deadlines: Deadlines, table?: Table): readonly AnyHandler[] {
   const on = <S extends DescMessage>(
     contract: Contract<S>,
     details: (message: MessageShape<S>) => Partial<Happening> = () => ({}),
@@ -44,6 +47,7 @@ export function handlers(deadlines: Deadlines): readonly AnyHandler[] {
         checkoutOf(view, id),
         { event: contract.subject as Event, now, ...details(message) },
         deadlines,
+        table,
       ),
     }),
   });
@@ -65,11 +69,11 @@ export function handlers(deadlines: Deadlines): readonly AnyHandler[] {
     on(orderShipped),
     on(orderActivated),
     on(fulfillmentFailed),
-    timer(deadlines),
+    timer(deadlines, table),
   ];
 }
 
-function timer(deadlines: Deadlines): Handler<typeof DeadlinePassedSchema> {
+function timer(deadlines: Deadlines, table: Table | undefined): Handler<typeof DeadlinePassedSchema> {
   return {
     contract: deadlinePassed,
     keys: ({ orderId }) => [key(checkoutState, orderId)],
@@ -82,15 +86,20 @@ function timer(deadlines: Deadlines): Handler<typeof DeadlinePassedSchema> {
       // The server's clock is ahead of this one.
       const early = current - now.getTime();
       if (early > 0) return { kind: "retry", delayMs: early, reason: "the deadline has not passed" };
-      return { kind: "done", messages: expire(checkout, now, deadlines) };
+      return { kind: "done", messages: expire(checkout, now, deadlines, table) };
     },
   };
 }
 
 /** What is due if the checkout is past its deadline; nothing if it is not, whoever asks. */
-export function expire(checkout: Checkout | undefined, now: Date, deadlines: Deadlines): Outgoing[] {
+export function expire(
+  checkout: Checkout | undefined,
+  now: Date,
+  deadlines: Deadlines,
+  table?: Table,
+): Outgoing[] {
   if (checkout?.deadline === undefined || timestampMs(checkout.deadline) > now.getTime()) return [];
-  return decide(checkout, { event: "checkout.deadline_passed", now }, deadlines);
+  return decide(checkout, { event: "checkout.deadline_passed", now }, deadlines, table);
 }
 
 export function checkoutOf(view: View, orderId: string): Checkout | undefined {

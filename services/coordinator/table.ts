@@ -72,6 +72,9 @@ export type Rule =
   | { kind: "compensate"; send: readonly Command[]; why: string }
   | { kind: "ignore"; why: string };
 
+/** A rule for every event in every state. */
+export type Table = Readonly<Record<State, Readonly<Record<Event, Rule>>>>;
+
 const go = (to: State, ...send: Command[]): Rule => ({ kind: "go", to, send });
 const cancel = (to: State, reason: Reason, ...send: Command[]): Rule => ({ kind: "go", to, send, reason });
 const defer = (why: string): Rule => ({ kind: "defer", why });
@@ -333,4 +336,4 @@ export const table = {
       "checkout.deadline_passed",
     ),
   },
-} as const satisfies Record<State, Record<Event, Rule>>;
+} as const satisfies Table;
