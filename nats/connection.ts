@@ -1,4 +1,5 @@
 import { type ConnectionOptions, type NatsConnection, connect as natsConnect } from "@nats-io/transport-node";
+import { type Access, accessOptions } from "./access.ts";
 
 /** Where a program says what a person may have to look at. pino's loggers fit. */
 export interface Log {
@@ -7,12 +8,14 @@ export interface Log {
   error(fields: object, text: string): void;
 }
 
-export interface ConnectOptions {
-  /** Comma-separated server URLs, with credentials where there are any. */
-  servers: string;
+export interface ConnectOptions extends Access {
   /** Name of the connection in the server's monitoring. */
   name: string;
   log: Log;
+  /** Where answers come. Default: the client's own, which the credential of a service does not let it read. */
+  inboxPrefix?: string;
+  /** How long a server may take to let a connection in before the next try. Default 5,000. */
+  handshakeTimeoutMs?: number;
 }
 
 /**
@@ -20,18 +23,22 @@ export interface ConnectOptions {
  * one, with a jittered wait. Work that was under way when a connection was lost ends as an unknown outcome (see
  * `commit()`); the client drops what it had not yet written.
  *
- * @throws {Error} If the server refuses the credentials or the URL is no URL.
+ * A server that refuses the credential twice in a row later on ends the connection for good: `closed()` says so.
+ *
+ * @throws {Error} If the server refuses the credential, there is none in the file, or the URL is no URL.
  */
 export async function connect(options: ConnectOptions): Promise<NatsConnection> {
-  const { log } = options;
-  const servers = options.servers.split(",").map((server) => server.trim());
+  const { log, inboxPrefix } = options;
   const settings: ConnectionOptions = {
-    servers,
+    ...accessOptions(options),
+    ...(inboxPrefix !== undefined && { inboxPrefix }),
     name: options.name,
     waitOnFirstConnect: true,
     maxReconnectAttempts: -1,
     reconnectTimeWait: 250,
     reconnectJitter: 250,
+    // A connection that breaks in the middle of its handshake is noticed by this alone.
+    timeout: options.handshakeTimeoutMs ?? 5_000,
     // A peer that vanished without a word is noticed after two pings without an answer.
     pingInterval: 10_000,
     maxPingOut: 2,

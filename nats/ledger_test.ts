@@ -371,6 +371,17 @@ describe("Ledger", () => {
     });
   });
 
+  it("goes on after a connection that was lost again each time it came back", async () => {
+    const { ledger } = openLedger(await proxy.connect());
+    await ledger.execute(increment(id));
+    proxy.refuse();
+    // One that is written, and one that is read first.
+    const executing = [ledger.execute(increment(id)), ledger.execute(increment(`${id}_other`))];
+    await until("some attempts to come back", () => proxy.refused >= 3);
+    proxy.release();
+    expect(await Promise.all(executing)).toEqual([2n, 1n]);
+  });
+
   describe("when the server goes away", () => {
     it("server_restart: has stored every task that resolved, once", async () => {
       const { ledger } = openLedger(client, { commitTimeoutMs: 500 });

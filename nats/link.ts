@@ -10,16 +10,16 @@ export class LinkLostError extends Error {
  * out; whoever asks through this knows at once.
  */
 export class Link {
-  #up: PromiseWithResolvers<void> = Promise.withResolvers();
+  /** Whoever waits for the connection; undefined while it is up. */
+  #down: PromiseWithResolvers<void> | undefined;
   /** Ends the wait of each question that is open. */
   readonly #open = new Set<(cause: LinkLostError) => void>();
 
   constructor(connection: NatsConnection) {
-    this.#up.resolve();
     void (async () => {
       for await (const { type } of connection.status()) {
         if (type === "disconnect") this.#goDown();
-        if (type === "reconnect") this.#up.resolve();
+        if (type === "reconnect") this.#comeUp();
       }
     })();
   }
@@ -29,7 +29,7 @@ export class Link {
    * @throws {LinkLostError} If the connection is lost before the answer.
    */
   async ask<T>(question: () => Promise<T>): Promise<T> {
-    await this.#up.promise;
+    await this.#down?.promise;
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     this.#open.add(reject);
     question().then(resolve, reject);
@@ -40,8 +40,14 @@ export class Link {
     }
   }
 
+  #comeUp(): void {
+    this.#down?.resolve();
+    this.#down = undefined;
+  }
+
   #goDown(): void {
-    this.#up = Promise.withResolvers();
+    // A connection may be lost again before it is back: who waits already, waits on.
+    this.#down ??= Promise.withResolvers();
     for (const reject of this.#open) {
       reject(new LinkLostError("Cannot get an answer: the connection to NATS is lost"));
     }

@@ -24,6 +24,10 @@ export interface NatsProxy extends AsyncDisposable {
   release(): void;
   /** Breaks all connections. Clients may come back. */
   cut(): void;
+  /** Breaks all connections, and each new one as soon as the client introduces itself, until `release()`. */
+  refuse(): void;
+  /** Connections that were refused so far. */
+  readonly refused: number;
 }
 
 /** Starts a proxy to the server at `target`. */
@@ -32,12 +36,19 @@ export async function startProxy(target: string): Promise<NatsProxy> {
   let rule: (message: Passing) => Verdict = () => "pass";
   let held: (() => void)[] = [];
   let touched = 0;
+  let refusing = false;
+  let refused = 0;
   const sockets = new Set<Socket>();
   const closers: (() => Promise<void>)[] = [];
 
   const relay = (from: Passing["from"], source: Socket, sink: Socket) => {
     let buffer = Buffer.alloc(0);
     source.on("data", (chunk: Buffer) => {
+      if (refusing && from === "client") {
+        refused += 1;
+        source.destroy();
+        return;
+      }
       buffer = Buffer.concat([buffer, chunk]);
       for (let length = frameLength(buffer); length !== undefined; length = frameLength(buffer)) {
         const frame = buffer.subarray(0, length);
@@ -70,7 +81,12 @@ export async function startProxy(target: string): Promise<NatsProxy> {
       return touched;
     },
     async connect() {
-      const connection = await connect({ servers: url, name: "through the proxy", log: silent });
+      const connection = await connect({
+        servers: url,
+        name: "through the proxy",
+        log: silent,
+        handshakeTimeoutMs: 300,
+      });
       closers.push(() => connection.close());
       return {
         connection,
@@ -82,7 +98,15 @@ export async function startProxy(target: string): Promise<NatsProxy> {
     judge(next) {
       rule = next;
     },
+    get refused() {
+      return refused;
+    },
+    refuse() {
+      refusing = true;
+      for (const socket of sockets) socket.destroy();
+    },
     release() {
+      refusing = false;
       rule = () => "pass";
       for (const pass of held) pass();
       held = [];
