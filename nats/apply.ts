@@ -12,11 +12,11 @@ import {
   type StreamConfig,
 } from "@nats-io/jetstream";
 import { connect, type NatsConnection, nanos } from "@nats-io/transport-node";
+import { type Access, accessOptions } from "./access.ts";
 import { type ConsumerSpec, type StreamSpec, topology as shop, type Topology } from "./topology.ts";
 
-export interface ApplyOptions {
-  /** Comma-separated server URLs, with the operator's credentials where there are any. */
-  servers: string;
+/** With the operator's credential. */
+export interface ApplyOptions extends Access {
   /** Default: the shop's. */
   topology?: Topology;
   /** Copies of each stream. Default 1. */
@@ -65,7 +65,7 @@ const CONNECT_TIMEOUT_MS = 5_000;
  * @throws {UnreachableError} If no server can be reached.
  */
 export async function applyTopology(options: ApplyOptions): Promise<ApplyResult> {
-  const connection = await connectOnce(options.servers);
+  const connection = await connectOnce(options);
   try {
     const jsm = await jetstreamManager(connection);
     const plan = await makePlan(jsm, options);
@@ -77,10 +77,9 @@ export async function applyTopology(options: ApplyOptions): Promise<ApplyResult>
   }
 }
 
-async function connectOnce(urls: string): Promise<NatsConnection> {
-  const servers = urls.split(",").map((server) => server.trim());
+async function connectOnce(access: Access): Promise<NatsConnection> {
   try {
-    return await connect({ servers, name: "topology", timeout: CONNECT_TIMEOUT_MS });
+    return await connect({ ...accessOptions(access), name: "topology", timeout: CONNECT_TIMEOUT_MS });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new UnreachableError(`Cannot apply the topology: no connection to NATS (${why})`, { cause });
@@ -130,7 +129,10 @@ export function streamConfig(spec: StreamSpec, replicas: number): Partial<Stream
     allow_direct: true,
     allow_atomic: true,
     allow_msg_ttl: true,
-    allow_msg_schedules: true,
+    // Schedules bring rollups along: with them a writer can wipe the stream, and set a timer for another one's subject.
+    // An owner has nobody to harm; where several write, there are none.
+    allow_msg_schedules: spec.owner !== undefined,
+    allow_rollup_hdrs: spec.owner !== undefined,
     ...(spec.watched && {
       republish: {
         src: `${spec.watched.subject}.*`,
@@ -174,7 +176,11 @@ async function planStream(
   const differences = compare(withUnset(wanted, { republish: undefined }), info.config);
   if (differences.length === 0) return;
   for (const { field, text } of differences) {
-    if (field === "storage" || field === "retention") {
+    if (
+      field === "storage" ||
+      field === "retention" ||
+      (field === "allow_msg_schedules" && info.config[field])
+    ) {
       plan.refusals.push(`stream ${spec.name}: ${text}: the server would have to make the stream anew`);
     }
   }

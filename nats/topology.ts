@@ -9,6 +9,8 @@ export interface StreamSpec {
   readonly prefix: string;
   /** The service that writes it, and the only one; undefined where every service writes its own part. */
   readonly owner: string | undefined;
+  /** Services that write every part of a stream without owner. Default: none. */
+  readonly writers?: readonly string[];
   /** Subject without the id whose messages are also sent to `watch.<subject>.<id>`, unstored, once they are stored. */
   readonly watched?: Contract;
 }
@@ -20,9 +22,25 @@ export interface ConsumerSpec {
   readonly contracts: readonly Contract[];
 }
 
+/** What a service reads of a stream besides its own consumers' messages: for answers, never for decisions. */
+export interface ViewSpec {
+  readonly service: string;
+  readonly stream: string;
+  /** Whether it reads messages, by Direct Get. */
+  readonly messages?: boolean;
+  /** Whether it is told of each message that the stream is `watched` for. */
+  readonly watched?: boolean;
+  /** Services whose position in the stream it sees, or all of them. */
+  readonly positions?: readonly string[] | "all";
+  /** Whether it sees the stream's configuration and size. */
+  readonly info?: boolean;
+}
+
 export interface Topology {
   readonly streams: readonly StreamSpec[];
   readonly consumers: readonly ConsumerSpec[];
+  /** Default: none. */
+  readonly views?: readonly ViewSpec[];
 }
 
 const streams: readonly StreamSpec[] = [
@@ -100,7 +118,19 @@ const consumers: readonly ConsumerSpec[] = [
   },
 ];
 
-export const topology: Topology = { streams, consumers };
+const views: readonly ViewSpec[] = [
+  // Where an order stands is the coordinator's to say; how far the coordinator is tells which orders it has not seen.
+  { service: "order", stream: "CHECKOUT", messages: true, watched: true },
+  { service: "order", stream: "ORDER", positions: ["coordinator"] },
+];
+
+export const topology: Topology = { streams, consumers, views };
+
+/** Every service that owns, consumes or views a stream. */
+export function servicesOf({ streams, consumers, views = [] }: Topology): string[] {
+  const owners = streams.flatMap(({ owner, writers = [] }) => [...(owner ? [owner] : []), ...writers]);
+  return [...new Set([...owners, ...[...consumers, ...views].map(({ service }) => service)])];
+}
 
 /** The consumers of one service, as a processor takes them. */
 export function consumersOf(service: string): { stream: string; name: string }[] {
