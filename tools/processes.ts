@@ -20,6 +20,9 @@ export interface Settings {
   readonly operatorToken: string;
   readonly maxFileStore: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly environmentOf: (service: string) => Readonly<Record<string, string>>;
+  /** Undefined if the shop runs its own. */
+  readonly servers: string | undefined;
   readonly logs: "inherit" | { readonly file: string };
   readonly report: (line: string) => void;
   readonly natsServer: NatsServer;
@@ -38,7 +41,7 @@ export function portUses(services: readonly Service[]): PortUse[] {
 }
 
 export function natsUrl(settings: Settings): string {
-  return `nats://${loopback}:${settings.ports.NATS_PORT}`;
+  return settings.servers ?? `nats://${loopback}:${settings.ports.NATS_PORT}`;
 }
 
 /** Base URL of a service's HTTP interface, or of nats-server's monitoring. @throws {RangeError} On any other name. */
@@ -100,6 +103,7 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
       OPERATOR_TOKEN: settings.operatorToken,
       DATA_DIR: dataDir,
       SANDBOX: "true",
+      ...settings.environmentOf(service.name),
     },
     stdio: ["ignore", output, output, "ipc"],
     isReady: () => answersOk(`${httpUrl(service.name, settings)}/readyz`),

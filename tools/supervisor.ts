@@ -37,6 +37,10 @@ export interface ShopOptions {
   readonly maxFileStore?: string;
   /** What the services' environment has besides what the shop sets. Default: this process's own. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
+  /** What one service finds otherwise than all others, be it set by the shop. Default: nothing. */
+  readonly environmentOf?: (service: string) => Readonly<Record<string, string>>;
+  /** Comma-separated URLs of servers that run already; the shop starts none then. Default: it starts its own. */
+  readonly servers?: string;
   /** Where the services' logs go. Default `inherit`: where this process's own output goes. */
   readonly logs?: "inherit" | { readonly file: string };
   /** Takes one line at a time about what starts, dies and stops. Default: standard error. */
@@ -49,7 +53,10 @@ export interface ShopOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A shop that runs. Names are those of its services, and `nats-server`; others are a `RangeError`. */
+/**
+ * A shop that runs. Names are those of its services, and `nats-server` if it is the shop's own; others are a
+ * `RangeError`.
+ */
 export interface Shop extends AsyncDisposable {
   readonly natsUrl: string;
   /** The folder of its state, absolute. */
@@ -104,7 +111,7 @@ export async function startShop(options: ShopOptions): Promise<Shop> {
       port: settings.ports[use.variable] ?? use.port,
     }));
     await assertPortsFree(uses, { waitMs: claim.wasLeftBehind ? leftoverPortsMs : 0 });
-    await startNatsServer(shop, settings);
+    if (options.servers === undefined) await startNatsServer(shop, settings);
     await prepare(shop.natsUrl);
     await startServices(shop, settings);
   };
@@ -136,6 +143,8 @@ async function resolveSettings(
     operatorToken: options.operatorToken ?? "dev",
     maxFileStore: options.maxFileStore ?? "10GB",
     environment: options.environment ?? process.env,
+    environmentOf: options.environmentOf ?? (() => ({})),
+    servers: options.servers,
     logs: options.logs ?? "inherit",
     report: options.report ?? ((line) => process.stderr.write(`${line}\n`)),
     readyWithinMs: options.readyWithinMs ?? 60_000,
@@ -147,7 +156,8 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
   const logs = new LogFiles();
   const natsServer = createChild(natsServerProcess(settings, logs));
   const services = settings.services.map((service) => createChild(serviceProcess(service, settings, logs)));
-  const children = new Map([natsServer, ...services].map((child) => [child.name, child]));
+  const own = settings.servers === undefined ? [natsServer, ...services] : services;
+  const children = new Map(own.map((child) => [child.name, child]));
   const find = (name: string): Child => {
     const child = children.get(name);
     if (child === undefined) throw new RangeError(`There is no process "${name}"`);

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { applyTopology } from "../../nats/mod.ts";
-import { type Shop, startShop } from "../../tools/supervisor.ts";
+import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
 import { until } from "./until.ts";
 
 /** `GET /orders/{id}`. */
@@ -61,16 +61,24 @@ export const operator = { authorization: "Bearer dev" };
 /** Long enough for a process to be killed and started again on a busy machine. */
 const PATIENCE_MS = 45_000;
 
-/** @param environment What the services read besides the defaults: deadlines, for example. */
-export async function openShop(environment: Record<string, string> = {}): Promise<TestShop> {
+/**
+ * @param environment What the services read besides the defaults: deadlines, for example.
+ * @param options How the shop differs from what `npm start` runs, and how often each stream is stored.
+ */
+export async function openShop(
+  environment: Record<string, string> = {},
+  options: Pick<ShopOptions, "servers" | "environmentOf" | "ports"> & { replicas?: number } = {},
+): Promise<TestShop> {
+  const { replicas = 1, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
   const shop = await startShop({
     dataDir: folder,
     ports: "free",
-    prepare: async (servers) => void (await applyTopology({ servers })),
+    prepare: async (servers) => void (await applyTopology({ servers, replicas })),
     environment: { PATH: process.env.PATH, ...environment },
     logs: { file: join(folder, "shop.log") },
     report: () => undefined,
+    ...differences,
   });
 
   const call: TestShop["call"] = async (service, path, { method = "GET", body, headers } = {}) => {
