@@ -1,5 +1,5 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import type { CompletionResult, JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/mod.ts";
 
 /** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */
@@ -64,27 +64,29 @@ export async function viewPage<S extends DescMessage>(
   contract: Contract<S>,
   options: { from: number; limit: number },
 ): Promise<Viewed<S>[]> {
-  const batch = await jsm.direct.getBatch(stream, {
-    seq: Math.max(1, options.from),
-    next_by_subj: `${contract.subject}.>`,
-    batch: Math.min(options.limit, MAX_PAGE),
+  const stored: StoredMsg[] = [];
+  await new Promise<void>((resolve, reject) => {
+    const request = {
+      seq: Math.max(1, options.from),
+      next_by_subj: `${contract.subject}.>`,
+      batch: Math.min(options.limit, MAX_PAGE),
+      // The client's iterator would leave its subscription behind.
+      callback(done: CompletionResult | null, message: StoredMsg) {
+        if (done === null) stored.push(message);
+        else if (done.err === undefined || isNotFound(done.err)) resolve();
+        else reject(done.err);
+      },
+    };
+    jsm.direct.getBatch(stream, request).catch(reject);
   });
-  const page: Viewed<S>[] = [];
-  try {
-    for await (const stored of batch as AsyncIterable<StoredMsg>) {
-      page.push({
-        id: splitSubject(stored.subject).id,
-        seq: stored.seq,
-        value: decode(contract, stored.data),
-      });
-    }
-  } catch (cause) {
-    if (!isNotFound(cause)) throw cause;
-  }
-  return page;
+  return stored.map(({ subject, seq, data }) => ({
+    id: splitSubject(subject).id,
+    seq,
+    value: decode(contract, data),
+  }));
 }
 
-/** Every entity of a contract whose keys are few enough to list: the last message of each. */
+/** Every message of a contract, in stream order, page by page. */
 export async function* viewAll<S extends DescMessage>(
   jsm: JetStreamManager,
   stream: string,
@@ -94,7 +96,8 @@ export async function* viewAll<S extends DescMessage>(
     const page = await viewPage(jsm, stream, contract, { from, limit: MAX_PAGE });
     yield* page;
     const last = page.at(-1);
-    if (last === undefined || page.length < MAX_PAGE) return;
+    // A page may be short of its limit, since the server also bounds it by bytes; the end is an empty one.
+    if (last === undefined) return;
     from = last.seq + 1;
   }
 }
