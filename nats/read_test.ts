@@ -45,7 +45,10 @@ describe("viewPage()", () => {
   });
 
   it("leaves no subscription behind", async () => {
-    const subscriptions = async () => (await (await fetch(`${server.monitorUrl}/varz`)).json()).subscriptions;
+    const subscriptions = async () => {
+      const varz = (await (await fetch(`${server.monitorUrl}/varz`)).json()) as { subscriptions: number };
+      return varz.subscriptions;
+    };
     const before = await subscriptions();
     for (let n = 0; n < 20; n++) await viewPage(client.jsm, "ITEMS", item, { from: 1, limit: 5 });
     expect(await subscriptions()).toBeLessThanOrEqual(before);
