@@ -145,7 +145,9 @@ export function streamConfig(spec: StreamSpec, replicas: number): Partial<Stream
 export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { durable_name: string } {
   return {
     durable_name: spec.service,
-    filter_subjects: spec.contracts.map((contract) => `${contract.subject}.>`),
+    filter_subjects: spec.deadLetters
+      ? [`dead_letter.${spec.service}.>`]
+      : spec.contracts.map((contract) => `${contract.subject}.>`),
     deliver_policy: DeliverPolicy.All,
     ack_policy: AckPolicy.Explicit,
     ack_wait: nanos(ACK_WAIT_MS),

@@ -4,7 +4,8 @@ import type { ConsumerMessages, JetStreamClient, JsMsg } from "@nats-io/jetstrea
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
 import { type Contract, decode, type Key, type Outgoing, splitSubject } from "./contracts/mod.ts";
-import { park } from "./dead_letter.ts";
+import { changeLetter } from "./dead_letter.ts";
+import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import { type Ledger, LedgerBusyError, LedgerTimeoutError, type View } from "./ledger.ts";
 import { type TraceContext, traceFrom, traceId } from "./trace.ts";
 
@@ -97,7 +98,8 @@ const DRAIN_MS = 1_000;
  * All consumers share the ledger's group commit.
  *
  * A message that cannot be decoded, has no handler, or whose handler throws {@linkcode MAX_THROWS} times, is parked
- * as a dead letter and acknowledged. Nothing is ever acknowledged for having failed.
+ * as a dead letter and acknowledged. Nothing is ever acknowledged for having failed. A dead letter that an operator
+ * redrives comes back by the service's consumer of `DEAD_LETTER`, and is handled like any other message.
  */
 export class Processor implements AsyncDisposable {
   readonly #connection: NatsConnection;
@@ -189,15 +191,20 @@ export class Processor implements AsyncDisposable {
     const started = performance.now();
     this.#underWay.set(msg, started);
     let outcome = "error";
+    let subject = msg.subject;
     try {
-      outcome = await this.#handle(msg);
-      if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(msg));
-    } catch (cause) {
-      outcome = await this.#afterThrow(msg, cause);
+      const incoming = incomingOf(msg, this.#options.log);
+      if (incoming === undefined) {
+        msg.ack();
+        outcome = "ignored";
+        return;
+      }
+      subject = incoming.subject;
+      outcome = await this.#attempt(incoming);
     } finally {
       this.#underWay.delete(msg);
       this.#options.onDelivery?.({
-        subject: splitSubject(msg.subject).prefix,
+        subject: splitSubject(subject).prefix,
         outcome,
         redelivered: msg.redelivered,
         ms: performance.now() - started,
@@ -205,28 +212,44 @@ export class Processor implements AsyncDisposable {
     }
   }
 
-  async #handle(msg: JsMsg): Promise<string> {
-    const { prefix, id } = splitSubject(msg.subject);
+  async #attempt(incoming: Incoming): Promise<string> {
+    try {
+      const outcome = await this.#handle(incoming);
+      if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(incoming.msg));
+      return outcome;
+    } catch (cause) {
+      return this.#afterThrow(incoming, cause);
+    }
+  }
+
+  async #handle(incoming: Incoming): Promise<string> {
+    const { prefix, id } = splitSubject(incoming.subject);
     const handler = this.#handlers.get(prefix);
-    if (handler === undefined) return this.#park(msg, `no handler for ${prefix}`);
+    if (handler === undefined) return this.#park(incoming, `no handler for ${prefix}`);
     let value: MessageShape<DescMessage>;
     try {
-      value = decode(handler.contract, msg.data);
+      value = decode(handler.contract, incoming.data);
     } catch (cause) {
-      return this.#park(msg, `cannot be decoded as ${handler.contract.schema.typeName}: ${cause}`);
+      return this.#park(incoming, `cannot be decoded as ${handler.contract.schema.typeName}: ${cause}`);
     }
-    if (handler.perform === undefined) return this.#run(msg, handler, value, id);
-    return this.#inTurn(id, () => this.#run(msg, handler, value, id));
+    if (handler.perform === undefined) return this.#run(incoming, handler, value, id);
+    return this.#inTurn(id, () => this.#run(incoming, handler, value, id));
   }
 
   /** Decides and commits, performs the effect if there is one and concludes, until nothing is left; then settles. */
-  async #run(msg: JsMsg, handler: AnyHandler, value: MessageShape<DescMessage>, id: string): Promise<string> {
-    const trace = traceFrom(msg.headers?.get("traceparent"), msg.headers?.get("tracestate") || undefined);
+  async #run(
+    incoming: Incoming,
+    handler: AnyHandler,
+    value: MessageShape<DescMessage>,
+    id: string,
+  ): Promise<string> {
+    const { msg, headers, seq, storedAt } = incoming;
+    const trace = traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
     const delivery = (): Delivery => ({
       id,
       now: this.#options.now?.() ?? new Date(),
-      storedAt: new Date(msg.info.timestampNanos / 1_000_000),
-      seq: msg.seq,
+      storedAt,
+      seq,
       attempt: msg.info.deliveryCount,
       trace,
     });
@@ -257,12 +280,11 @@ export class Processor implements AsyncDisposable {
     }
     switch (outcome.kind) {
       case "done":
-        msg.ack();
-        return "done";
+        return this.#finish(incoming);
       case "retry":
         this.#options.log.info(
           {
-            subject: msg.subject,
+            subject: incoming.subject,
             attempt: msg.info.deliveryCount,
             reason: outcome.reason,
             trace_id: traceId(trace),
@@ -272,22 +294,20 @@ export class Processor implements AsyncDisposable {
         msg.nak(Math.round(outcome.delayMs));
         return "retry";
       case "dead":
-        return this.#park(msg, outcome.reason);
+        return this.#park(incoming, outcome.reason);
       default:
         return outcome satisfies never;
     }
   }
 
-  async #afterThrow(msg: JsMsg, cause: unknown): Promise<string> {
+  async #afterThrow(incoming: Incoming, cause: unknown): Promise<string> {
+    const { msg, subject } = incoming;
     const { deliveryCount } = msg.info;
     if (this.#stopping.signal.aborted) {
       msg.nak();
       return "stopped";
     }
-    this.#options.log.error(
-      { err: cause, subject: msg.subject, attempt: deliveryCount },
-      "cannot handle a message",
-    );
+    this.#options.log.error({ err: cause, subject, attempt: deliveryCount }, "cannot handle a message");
     // That the ledger has too much to do is not the message's fault.
     if (cause instanceof LedgerBusyError || cause instanceof LedgerTimeoutError) {
       msg.nak(backoffMs(deliveryCount));
@@ -296,7 +316,7 @@ export class Processor implements AsyncDisposable {
     // Deliveries are no measure: a message may have been left for later any number of times.
     const throws = (this.#throws.get(idOf(msg)) ?? 0) + 1;
     if (throws >= MAX_THROWS) {
-      const outcome = await this.#park(msg, cause instanceof Error ? cause.message : String(cause));
+      const outcome = await this.#park(incoming, cause instanceof Error ? cause.message : String(cause));
       if (outcome === "dead") this.#throws.delete(idOf(msg));
       return outcome;
     }
@@ -309,10 +329,30 @@ export class Processor implements AsyncDisposable {
     return "error";
   }
 
-  async #park(msg: JsMsg, error: string): Promise<string> {
+  /** Acknowledges what was handled. That a redriven letter was is stored before. */
+  async #finish({ msg, subject, letter }: Incoming): Promise<string> {
+    if (letter === undefined) {
+      msg.ack();
+      return "done";
+    }
+    const fields = { subject, letter: letter.id, by: letter.by };
+    const changed = await changeLetter(this.#connection, letter, { status: "handled" });
+    if (changed.kind === "committed" || changed.kind === "conflict") {
+      this.#options.log.info(fields, "handled a redriven dead letter");
+      msg.ack();
+      return "done";
+    }
+    this.#options.log.error({ ...fields, changed }, "cannot mark a dead letter as handled, trying again");
+    msg.nak(backoffMs(msg.info.deliveryCount));
+    return "error";
+  }
+
+  async #park(incoming: Incoming, error: string): Promise<string> {
     const { service, log } = this.#options;
-    const parked = await park(this.#connection, msg, { service, error });
-    const fields = { subject: msg.subject, seq: msg.seq, consumer: msg.info.consumer, error };
+    const { msg, subject, seq, letter } = incoming;
+    const parked = await giveUp(this.#connection, incoming, { service, error });
+    const { consumer } = msg.info;
+    const fields = { subject, seq, consumer, error, ...(letter && { letter: letter.id }) };
     if (parked.kind === "committed" || parked.kind === "conflict") {
       log.error(fields, "parked as a dead letter");
       msg.ack();

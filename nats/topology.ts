@@ -20,6 +20,8 @@ export interface ConsumerSpec {
   readonly stream: string;
   readonly service: string;
   readonly contracts: readonly Contract[];
+  /** Reads, instead of contracts, what becomes of the service's own dead letters: redriven ones come back by it. */
+  readonly deadLetters?: boolean;
 }
 
 /** What a service reads of a stream besides its own consumers' messages: for answers, never for decisions. */
@@ -75,7 +77,7 @@ const streams: readonly StreamSpec[] = [
   },
 ];
 
-const consumers: readonly ConsumerSpec[] = [
+const consumers: readonly ConsumerSpec[] = withDeadLetters([
   { service: "order", stream: "INVENTORY", contracts: [shop.itemPriced] },
   { service: "coordinator", stream: "ORDER", contracts: [shop.orderCreated, shop.orderCancelRequested] },
   {
@@ -116,7 +118,16 @@ const consumers: readonly ConsumerSpec[] = [
     stream: "CHECKOUT",
     contracts: [shop.checkoutCompleted, shop.checkoutCancelled],
   },
-];
+]);
+
+/** Whoever can park a message gets it back when it is redriven. */
+export function withDeadLetters(consumers: readonly ConsumerSpec[]): ConsumerSpec[] {
+  const services = new Set(consumers.map(({ service }) => service));
+  return [
+    ...consumers,
+    ...[...services].map((service) => ({ service, stream: "DEAD_LETTER", contracts: [], deadLetters: true })),
+  ];
+}
 
 const views: readonly ViewSpec[] = [
   // Where an order stands is the coordinator's to say; how far the coordinator is tells which orders it has not seen.

@@ -1,0 +1,52 @@
+import type { JsMsg } from "@nats-io/jetstream";
+import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
+import type { CommitOutcome } from "./commit.ts";
+import type { Log } from "./connection.ts";
+import { changeLetter, DEAD_LETTER_STREAM, type DeadLetter, park, readLetter } from "./dead_letter.ts";
+
+/**
+ * A message to handle: one that was delivered, or the one that a redriven dead letter brings back, which is handled as
+ * if its own consumer had delivered it now.
+ */
+export interface Incoming {
+  /** The delivery, which is what gets acknowledged. */
+  readonly msg: JsMsg;
+  readonly subject: string;
+  readonly data: Uint8Array;
+  readonly headers: MsgHdrs | undefined;
+  readonly seq: number;
+  readonly storedAt: Date;
+  /** Of a message that was redriven. */
+  readonly letter?: DeadLetter;
+}
+
+/** What a delivery asks for. Undefined for what becomes of a dead letter, unless it is redriven. */
+export function incomingOf(msg: JsMsg, log: Log): Incoming | undefined {
+  const { subject, data, headers, seq, time } = msg;
+  if (msg.info.stream !== DEAD_LETTER_STREAM) return { msg, subject, data, headers, seq, storedAt: time };
+  let letter: DeadLetter;
+  try {
+    letter = readLetter({ subject, data, headers, seq, time });
+  } catch (cause) {
+    // There is nothing that it could be put aside as. It stays where it is.
+    log.error({ err: cause, subject, seq }, "left alone in the dead letters");
+    return undefined;
+  }
+  if (letter.status !== "redriven") return undefined;
+  const { sequence, storedAt } = letter;
+  return { msg, subject: letter.subject, data, headers: letter.headers, seq: sequence, storedAt, letter };
+}
+
+/**
+ * Parks a message. One that was redriven is parked again: another attempt of the same letter.
+ * @returns `committed`, or `conflict` if that was done before.
+ */
+export function giveUp(
+  connection: NatsConnection,
+  { msg, letter }: Incoming,
+  reason: { service: string; error: string },
+): Promise<CommitOutcome> {
+  if (letter === undefined) return park(connection, msg, reason);
+  const { deliveryCount: deliveries } = msg.info;
+  return changeLetter(connection, letter, { status: "parked", error: reason.error, deliveries });
+}
