@@ -1,4 +1,4 @@
-export * from "./audit.ts";
+export * from "./audit/mod.ts";
 export * from "./nats.ts";
 export * from "./ports.ts";
 export * from "./proxy.ts";

@@ -1,5 +1,5 @@
-import { expect } from "vitest";
-import type { OrderView, TestShop } from "./shop.ts";
+import assert from "node:assert/strict";
+import type { OrderView, TestShop } from "../shop.ts";
 
 interface Stock {
   available: number;
@@ -37,9 +37,8 @@ export async function audit(
     const completed = order.state === "completed";
     const { status, body } = await shop.call<Payment>("payment", `/payments/${order.order_id}`);
     const kept = status === 404 ? 0 : body.captured_cents - body.refunded_cents;
-    expect(kept, `I1: kept of ${order.order_id}, ${order.state} ${order.reason ?? ""}`).toBe(
-      completed ? order.total_cents : 0,
-    );
+    const due = completed ? order.total_cents : 0;
+    assert.equal(kept, due, `I1: ${kept} cents kept of ${order.order_id}, ${order.reason ?? order.state}`);
     if (!completed) continue;
     for (const { sku, quantity } of placed[index]?.lines ?? [])
       taken.set(sku, (taken.get(sku) ?? 0) + quantity);
@@ -47,7 +46,12 @@ export async function audit(
   for (const [sku, units] of Object.entries(initial)) {
     const { body } = await shop.call<Stock>("inventory", `/stock/${sku}`);
     const sold = taken.get(sku) ?? 0;
-    expect(body, `I2: stock of ${sku}`).toMatchObject({ available: units - sold, reserved: sold });
+    const { available, reserved } = body;
+    assert.deepEqual(
+      { available, reserved },
+      { available: units - sold, reserved: sold },
+      `I2: stock of ${sku}`,
+    );
   }
   return orders;
 }

@@ -1,0 +1,4 @@
+export * from "./audit.ts";
+export * from "./batches.ts";
+export * from "./ledgers.ts";
+export * from "./shop.ts";
