@@ -39,8 +39,14 @@ export const milliseconds = (standard: number) => z.coerce.number().int().min(1)
 
 /** What every service reads. */
 export const common = {
-  /** Comma-separated server URLs. */
-  NATS_URL: z.string(),
+  /** Comma-separated server URLs. Credentials are files: a URL gets into logs and lists of processes. */
+  NATS_URL: z.string().refine((urls) => !urls.includes("@"), "a URL takes no user or password"),
+  /** File with the seed of the service's nkey. Default: none, for a server that lets anybody in. */
+  NATS_NKEY_FILE: z.string().optional(),
+  /** Files in PEM: authorities of the server's certificate, and what the client shows of itself. */
+  NATS_TLS_CA: z.string().optional(),
+  NATS_TLS_CERT: z.string().optional(),
+  NATS_TLS_KEY: z.string().optional(),
   /** Address to listen on. Loopback unless said otherwise. */
   HOST: z.string().default("127.0.0.1"),
   /** Bearer token of the operator endpoints. No default here: only the embedded run, on loopback, supplies one. */

@@ -5,22 +5,28 @@ import { createLog } from "./log.ts";
 /** A drain that takes longer than this is stuck, and whoever asked for it is about to kill the process. */
 const MAX_DRAIN_MS = 15_000;
 
+/** What a service is given to live with. */
+export interface Life {
+  /** Whatever is put here is disposed of when the service stops, last first. */
+  readonly stack: AsyncDisposableStack;
+  readonly log: Logger;
+  /** Stops the service with exit code 1, so that it is started again. */
+  readonly fail?: (cause: Error) => void;
+}
+
 /**
  * Runs a service from start to end. `start` puts what it opens on `stack`; on SIGTERM, SIGINT, or when the parent
  * process that holds an IPC channel to this one goes away, the stack is disposed of in reverse order and the process
- * exits with 0. A failure to start disposes of what is open already and exits with 1.
+ * exits with 0. A failure to start, or to go on, disposes of what is open and exits with 1.
  */
-export async function run(
-  service: string,
-  start: (options: { stack: AsyncDisposableStack; log: Logger }) => Promise<void>,
-): Promise<void> {
+export async function run(service: string, start: (life: Life) => Promise<void>): Promise<void> {
   const log = createLog(service);
   const asked = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => asked.resolve(signal));
   process.on("disconnect", () => asked.resolve("parent gone"));
 
   const stack = new AsyncDisposableStack();
-  const started = start({ stack, log });
+  const started = start({ stack, log, fail: asked.reject });
   try {
     const why = await Promise.race([asked.promise, started.then(() => asked.promise)]);
     log.info({ why }, "stopping");

@@ -2,10 +2,11 @@ import { type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jet
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Hono } from "hono";
 import type { Logger } from "pino";
-import { type AnyHandler, connect, consumersOf, Ledger, ledgerOf, Processor } from "../nats/mod.ts";
-import type { CommonConfig } from "./config.ts";
+import { type AnyHandler, connect, consumersOf, inboxOf, Ledger, ledgerOf, Processor } from "../nats/mod.ts";
+import { type CommonConfig, StartError } from "./config.ts";
 import { healthRoutes } from "./health.ts";
 import { createApp, type Env } from "./http.ts";
+import type { Life } from "./lifetime.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { serve } from "./serve.ts";
 
@@ -27,13 +28,21 @@ export interface Service {
 /** Connects to NATS and opens the service's ledger. */
 export async function connectService(
   name: string,
-  options: { config: CommonConfig; log: Logger; stack: AsyncDisposableStack },
+  options: Life & { config: CommonConfig },
 ): Promise<Service> {
-  const { config, log, stack } = options;
+  const { config, log, stack, fail } = options;
   log.level = config.LOG_LEVEL;
   const metrics = createMetrics(name);
-  const connection = await connect({ servers: config.NATS_URL, name, log });
-  stack.defer(() => connection.drain());
+  const connection = await connectAs(name, config, log);
+  let stopping = false;
+  stack.defer(() => {
+    stopping = true;
+    return connection.drain();
+  });
+  void connection.closed().then((cause) => {
+    // The client gives up when its credential is refused. A process that is started again reads it anew.
+    if (!stopping) fail?.(new StartError(`Cannot go on: NATS closed the connection of ${name} (${cause})`));
+  });
   const jsm = await jetstreamManager(connection, { checkAPI: false });
   const ledger = stack.use(
     new Ledger(connection, jsm, {
@@ -49,6 +58,24 @@ export async function connectService(
   );
   const checks = { nats: () => !connection.isClosed() && connection.getServer() !== "" };
   return { name, log, metrics, config, connection, jsm, ledger, checks, stack };
+}
+
+/** @throws {StartError} If there is no usable credential, or the server refuses it. */
+async function connectAs(name: string, config: CommonConfig, log: Logger): Promise<NatsConnection> {
+  const { NATS_TLS_CA: ca, NATS_TLS_CERT: cert, NATS_TLS_KEY: key } = config;
+  try {
+    return await connect({
+      servers: config.NATS_URL,
+      nkeyFile: config.NATS_NKEY_FILE,
+      tls: { ca, cert, key },
+      inboxPrefix: inboxOf(name),
+      name,
+      log,
+    });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new StartError(`Cannot start ${name}: no connection to NATS (${why})`, { cause });
+  }
 }
 
 /** Starts to handle what the service's consumers of the topology deliver. */

@@ -20,22 +20,30 @@ export const services: readonly Service[] = [
   { name: "notification", port: 8086, portVariable: "NOTIFICATION_PORT", writes: ["mail"] },
 ];
 
+/** What a service is made of. Not all of the project's folder: `DATA_DIR`, with everybody's credentials, may be in it. */
+const sources = ["services", "lib", "nats", "gen", "node_modules", "package.json"];
+
 /**
  * Arguments for `node` that start `service` under the permission model with just what it needs: the network,
- * reading the project, and writing its own folders of `dataDir`. No child processes, workers, add-ons or other files.
+ * reading its code, and writing its own folders of `dataDir`. No child processes, workers, add-ons or other files.
  * @param root The project's folder.
+ * @param reads Files that it may read besides: its credential, for example.
  */
-export function nodeArguments(service: Service, options: { root: string; dataDir: string }): string[] {
+export function nodeArguments(
+  service: Service,
+  { root, dataDir, reads = [] }: { root: string; dataDir: string; reads?: readonly string[] },
+): string[] {
   return [
     // Stripping types and allowing the network are marked experimental in Node 26, and said so at each start.
     "--disable-warning=ExperimentalWarning",
     "--permission",
     "--allow-net",
-    `--allow-fs-read=${options.root}`,
+    ...sources.map((name) => `--allow-fs-read=${root}/${name}`),
+    ...reads.map((path) => `--allow-fs-read=${path}`),
     ...service.writes.flatMap((folder) => [
-      `--allow-fs-read=${options.dataDir}/${folder}`,
-      `--allow-fs-write=${options.dataDir}/${folder}`,
+      `--allow-fs-read=${dataDir}/${folder}`,
+      `--allow-fs-write=${dataDir}/${folder}`,
     ]),
-    `${options.root}/services/${service.name}/main.ts`,
+    `${root}/services/${service.name}/main.ts`,
   ];
 }

@@ -91,7 +91,7 @@ describe("a customer's cancel", () => {
   });
 
   it("leaves money and stock in balance, and no review open", async () => {
-    await using streams = await openStreams(shop.shop.natsUrl);
+    await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();
     await audit(shop, placed, { mug: 1_000_000, broken: 1_000 });
     const { body } = await shop.call("fraud", "/reviews", { headers: { authorization: "Bearer dev" } });

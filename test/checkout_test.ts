@@ -172,7 +172,7 @@ describe("a trace", () => {
       headers: { "idempotency-key": "traced", traceparent: `00-${trace}-00f067aa0ba902b7-01` },
     });
     await shop.ends(body.order_id);
-    await using streams = await openStreams(shop.shop.natsUrl);
+    await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();
     const messages = await streams.messagesOf(body.order_id);
     // Three of the order and its mails, eleven of the checkout, two each of four participants.

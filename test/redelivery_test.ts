@@ -50,7 +50,7 @@ describe("a duplicate of every message", () => {
     const initial = { mug: 1_000_000, broken: 1_000, "sold-out": 0 };
     const before = await audit(shop, placed, initial);
 
-    await using streams = await openStreams(shop.shop.natsUrl);
+    await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();
     const sequences = await streams.lastSequences();
 

@@ -40,7 +40,7 @@ describe("an order in mid-flow", () => {
 
   it("leaves money and stock in balance after all of it, and no dead letter", async () => {
     await audit(shop, placed, { mug: 1_000_000 });
-    await using streams = await openStreams(shop.shop.natsUrl);
+    await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();
     expect(await streams.lastSequences()).toMatchObject({ DEAD_LETTER: 0 });
   });

@@ -24,6 +24,11 @@ export interface DataDir {
   release(): void;
 }
 
+/** Where a shop's nkey seeds are, in the folder of its state. */
+export function credentialsFolder(dataDir: string): string {
+  return join(dataDir, "credentials");
+}
+
 /** A server that has not ended by then hangs; what it acknowledged is on the disk. */
 const natsServerGraceMs = 10_000;
 const pollMs = 50;

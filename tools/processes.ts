@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
-import { join } from "node:path";
+import { join, relative } from "node:path";
+import { type Access, OPERATOR, seedFile, servicesOf, topology, writeCredentials } from "../nats/mod.ts";
 import { nodeArguments, type Service } from "../services/mod.ts";
 import type { ChildOptions } from "./child.ts";
 import { type NatsServer, projectFolder } from "./nats_server.mjs";
@@ -23,6 +24,8 @@ export interface Settings {
   readonly environmentOf: (service: string) => Readonly<Record<string, string>>;
   /** Undefined if the shop runs its own. */
   readonly servers: string | undefined;
+  /** Folder of nkey seeds; undefined if the servers let anybody in. */
+  readonly credentials: string | undefined;
   readonly logs: "inherit" | { readonly file: string };
   readonly report: (line: string) => void;
   readonly natsServer: NatsServer;
@@ -51,8 +54,30 @@ export function httpUrl(name: string, { services, ports }: Settings): string {
   return `http://${loopback}:${ports[service?.portVariable ?? "NATS_MONITOR_PORT"]}`;
 }
 
-export function natsServerFiles({ dataDir }: Settings) {
-  return { pid: join(dataDir, "nats-server.pid"), log: join(dataDir, "nats-server.log") };
+export function natsServerFiles({ dataDir }: Pick<Settings, "dataDir">) {
+  return {
+    config: join(dataDir, "nats-server.conf"),
+    pid: join(dataDir, "nats-server.pid"),
+    log: join(dataDir, "nats-server.log"),
+  };
+}
+
+/** The servers as whoever prepares and mends them talks to them. */
+export function operatorAccess(settings: Settings): Access {
+  const { credentials } = settings;
+  return { servers: natsUrl(settings), nkeyFile: credentials && seedFile(credentials, OPERATOR) };
+}
+
+/** Makes the credentials that are missing, and the configuration of the shop's own server: the project's, and who may do what. */
+export function writeNatsFiles(settings: Settings, { credentials }: { credentials: string }): void {
+  const { dataDir, services } = settings;
+  const names = new Set([...servicesOf(topology), ...services.map(({ name }) => name)]);
+  const { authorization } = writeCredentials(credentials, { services: [...names] });
+  const includes = [join(projectFolder, "nats", "server.conf"), authorization].map((path) => {
+    // The server takes every path as relative to the file that names it, those that begin with a slash too.
+    return `include ${JSON.stringify(relative(dataDir, path).replaceAll("\\", "/"))}\n`;
+  });
+  writeFileSync(natsServerFiles(settings).config, includes.join(""));
 }
 
 /** How nats-server runs. Its log has a file of its own and is rotated: in the terminal it would bury the services'. */
@@ -65,7 +90,7 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
     name: natsServerName,
     command: settings.natsServer.path,
     // The next start recognises a server that was left behind by the path of its pid file in its command line.
-    args: ["--config", join(projectFolder, "nats", "server.conf"), "--pid", files.pid],
+    args: ["--config", files.config, "--pid", files.pid],
     env: {
       ...settings.environment,
       NATS_HOST: loopback,
@@ -88,17 +113,20 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
   const { root, dataDir } = settings;
   // Permissions for a folder cover what is in it only if it exists when the process starts.
   for (const folder of service.writes) mkdirSync(join(dataDir, folder), { recursive: true });
+  // Of all credentials a service is told of its own, and can read no other.
+  const credential = settings.credentials && seedFile(settings.credentials, service.name);
   const output = settings.logs === "inherit" ? "inherit" : logs.open(settings.logs.file);
   const ports = Object.entries(settings.ports).map(([variable, port]) => [variable, `${port}`]);
   return {
     ...common(settings),
     name: service.name,
     command: process.execPath,
-    args: nodeArguments(service, { root, dataDir }),
+    args: nodeArguments(service, { root, dataDir, reads: credential ? [credential] : [] }),
     env: {
       ...settings.environment,
       ...Object.fromEntries(ports),
       NATS_URL: natsUrl(settings),
+      NATS_NKEY_FILE: credential,
       HOST: loopback,
       OPERATOR_TOKEN: settings.operatorToken,
       DATA_DIR: dataDir,

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { styleText } from "node:util";
-import { applyTopology, RefusedError } from "../nats/mod.ts";
+import { type Access, applyTopology, RefusedError } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
 import { describeConfig, readConfig } from "./config.ts";
 import { natsServerName } from "./processes.ts";
@@ -32,9 +32,9 @@ const exampleOrder = {
 };
 
 /** Makes streams and consumers; a refusal is for the person who starts the shop to settle. */
-async function prepare(servers: string): Promise<void> {
+async function prepare(operator: Access): Promise<void> {
   try {
-    const { changes } = await applyTopology({ servers });
+    const { changes } = await applyTopology(operator);
     if (changes.length > 0) report(`streams and consumers: ${changes.length} changes made`);
   } catch (cause) {
     if (cause instanceof RefusedError) throw new StartError(cause.message, { cause });

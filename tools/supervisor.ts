@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
+import type { Access } from "../nats/mod.ts";
 import { type Service, services as shopServices } from "../services/mod.ts";
 import { type Child, createChild } from "./child.ts";
-import { claimDataDir, stopLeftoverNatsServer } from "./data_dir.ts";
+import { claimDataDir, credentialsFolder, stopLeftoverNatsServer } from "./data_dir.ts";
 import { findNatsServer, type NatsServer, projectFolder } from "./nats_server.mjs";
 import { assertPortsFree, freePorts } from "./ports.ts";
 import {
@@ -11,9 +12,11 @@ import {
   natsServerName,
   natsServerProcess,
   natsUrl,
+  operatorAccess,
   portUses,
   type Settings,
   serviceProcess,
+  writeNatsFiles,
 } from "./processes.ts";
 import { StartError } from "./start_error.ts";
 
@@ -21,7 +24,7 @@ export interface ShopOptions {
   /** Holds all state. One shop at a time. */
   readonly dataDir: string;
   /** Called when nats-server is up and before any service starts: makes the streams and consumers. */
-  readonly prepare: (natsUrl: string) => Promise<void>;
+  readonly prepare: (operator: Access) => Promise<void>;
   /** Default: all of `services/mod.ts`. */
   readonly services?: readonly Service[];
   /** Folder that holds `services/`, and all that the services may read. Default: the project's. */
@@ -41,6 +44,8 @@ export interface ShopOptions {
   readonly environmentOf?: (service: string) => Readonly<Record<string, string>>;
   /** Comma-separated URLs of servers that run already; the shop starts none then. Default: it starts its own. */
   readonly servers?: string;
+  /** Folder of the nkey seeds for `servers`. Default: they let anybody in. The shop makes those of its own server. */
+  readonly credentials?: string;
   /** Where the services' logs go. Default `inherit`: where this process's own output goes. */
   readonly logs?: "inherit" | { readonly file: string };
   /** Takes one line at a time about what starts, dies and stops. Default: standard error. */
@@ -59,6 +64,8 @@ export interface ShopOptions {
  */
 export interface Shop extends AsyncDisposable {
   readonly natsUrl: string;
+  /** For whoever makes streams and looks at everything: the servers, and the operator's credential for the shop's own. */
+  readonly operator: Access;
   /** The folder of its state, absolute. */
   readonly dataDir: string;
   /** Base URL of a service; of nats-server, the one of its monitoring. */
@@ -112,7 +119,7 @@ export async function startShop(options: ShopOptions): Promise<Shop> {
     }));
     await assertPortsFree(uses, { waitMs: claim.wasLeftBehind ? leftoverPortsMs : 0 });
     if (options.servers === undefined) await startNatsServer(shop, settings);
-    await prepare(shop.natsUrl);
+    await prepare(shop.operator);
     await startServices(shop, settings);
   };
   try {
@@ -145,6 +152,7 @@ async function resolveSettings(
     environment: options.environment ?? process.env,
     environmentOf: options.environmentOf ?? (() => ({})),
     servers: options.servers,
+    credentials: options.servers === undefined ? credentialsFolder(found.dataDir) : options.credentials,
     logs: options.logs ?? "inherit",
     report: options.report ?? ((line) => process.stderr.write(`${line}\n`)),
     readyWithinMs: options.readyWithinMs ?? 60_000,
@@ -167,6 +175,7 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
 
   const shop: Shop = {
     natsUrl: natsUrl(settings),
+    operator: operatorAccess(settings),
     dataDir: settings.dataDir,
     url: (name) => httpUrl(name, settings),
     pid: (name) => find(name).pid,
@@ -205,6 +214,7 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
 }
 
 async function startNatsServer(shop: Shop, settings: Settings): Promise<void> {
+  writeNatsFiles(settings, { credentials: credentialsFolder(settings.dataDir) });
   try {
     await shop.start(natsServerName);
   } catch (cause) {

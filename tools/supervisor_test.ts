@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
+import { accessOptions } from "../nats/mod.ts";
 import { type ShopOptions, startShop } from "./supervisor.ts";
 import { isAlive, scratchFolder, until } from "./testdata/scratch.ts";
 import { root, services } from "./testdata/services.ts";
@@ -29,8 +30,8 @@ test("startShop() prepares nats-server before it starts services, and tells them
   const seen: string[] = [];
   await using shop = await startShop({
     ...optionsFor(folder.path),
-    prepare: async (url) => {
-      const connection = await connect({ servers: url });
+    prepare: async (operator) => {
+      const connection = await connect(accessOptions(operator));
       seen.push(connection.info?.version ?? "", `${connection.info?.jetstream}`);
       await connection.close();
     },

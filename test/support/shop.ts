@@ -67,14 +67,16 @@ const PATIENCE_MS = 45_000;
  */
 export async function openShop(
   environment: Record<string, string> = {},
-  options: Pick<ShopOptions, "servers" | "environmentOf" | "ports"> & { replicas?: number } = {},
+  options: Pick<ShopOptions, "servers" | "credentials" | "environmentOf" | "ports"> & {
+    replicas?: number;
+  } = {},
 ): Promise<TestShop> {
   const { replicas = 1, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
   const shop = await startShop({
     dataDir: folder,
     ports: "free",
-    prepare: async (servers) => void (await applyTopology({ servers, replicas })),
+    prepare: async (operator) => void (await applyTopology({ ...operator, replicas })),
     environment: { PATH: process.env.PATH, ...environment },
     logs: { file: join(folder, "shop.log") },
     report: () => undefined,

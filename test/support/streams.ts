@@ -1,6 +1,6 @@
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type MsgHdrs } from "@nats-io/transport-node";
-import { topology } from "../../nats/mod.ts";
+import { type Access, accessOptions, topology } from "../../nats/mod.ts";
 import { until } from "./until.ts";
 
 /** What a test sees of a shop's streams, past all services. */
@@ -14,8 +14,9 @@ export interface Streams extends AsyncDisposable {
   quiet(): Promise<void>;
 }
 
-export async function openStreams(natsUrl: string): Promise<Streams> {
-  const connection = await connect({ servers: natsUrl, name: "test", maxReconnectAttempts: -1 });
+/** @param access With the operator's credential, where the servers want one: `shop.operator`. */
+export async function openStreams(access: Access): Promise<Streams> {
+  const connection = await connect({ ...accessOptions(access), name: "test", maxReconnectAttempts: -1 });
   const jsm = await jetstreamManager(connection);
   return {
     jsm,

@@ -1,3 +1,3 @@
-import { serve } from "../../fixture.ts";
+import { serve } from "../../lib/fixture.ts";
 
 serve(Number(process.env.BETA_PORT));
