@@ -6,6 +6,7 @@ export * from "./contracts/mod.ts";
 export * from "./credential_files.ts";
 export * from "./credentials.ts";
 export * from "./dead_letter.ts";
+export * from "./dead_letters.ts";
 export * from "./ledger.ts";
 export * from "./processor.ts";
 export * from "./read.ts";

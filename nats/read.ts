@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { CompletionResult, JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import type { QueuedIterator } from "@nats-io/transport-node";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/mod.ts";
 
 /** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */
@@ -64,26 +65,54 @@ export async function viewPage<S extends DescMessage>(
   contract: Contract<S>,
   options: { from: number; limit: number },
 ): Promise<Viewed<S>[]> {
-  const stored: StoredMsg[] = [];
-  await new Promise<void>((resolve, reject) => {
-    const request = {
-      seq: Math.max(1, options.from),
-      next_by_subj: `${contract.subject}.>`,
-      batch: Math.min(options.limit, MAX_PAGE),
-      // The client's iterator would leave its subscription behind.
-      callback(done: CompletionResult | null, message: StoredMsg) {
-        if (done === null) stored.push(message);
-        else if (done.err === undefined || isNotFound(done.err)) resolve();
-        else reject(done.err);
-      },
-    };
-    jsm.direct.getBatch(stream, request).catch(reject);
-  });
+  const { from, limit } = options;
+  const stored = await viewStored(jsm, stream, { subject: `${contract.subject}.>`, from, limit });
   return stored.map(({ subject, seq, data }) => ({
     id: splitSubject(subject).id,
     seq,
     value: decode(contract, data),
   }));
+}
+
+/** The rest of a page that does not come within this is lost: the connection broke in the middle of it. */
+const PAGE_TIMEOUT_MS = 10_000;
+
+/**
+ * Messages as they are stored, in stream order, whatever they carry: those whose subject matches `subject`, from sequence
+ * `from` or time `since` on, `limit` at most and never more than {@linkcode MAX_PAGE}. A page may be short of its limit,
+ * since the server also bounds it by bytes; the end is an empty one.
+ *
+ * @throws {Error} If the server does not answer in time.
+ */
+export async function viewStored(
+  jsm: JetStreamManager,
+  stream: string,
+  options: { subject: string; from?: number | undefined; since?: Date | undefined; limit: number },
+): Promise<StoredMsg[]> {
+  const { subject, from, since, limit } = options;
+  const stored: StoredMsg[] = [];
+  const done = Promise.withResolvers<void>();
+  const request = {
+    ...(from === undefined && since !== undefined ? { start_time: since } : { seq: Math.max(1, from ?? 1) }),
+    next_by_subj: subject,
+    batch: Math.min(limit, MAX_PAGE),
+    // The client's iterator would leave its subscription behind.
+    callback(end: CompletionResult | null, message: StoredMsg) {
+      if (end === null) stored.push(message);
+      else if (end.err === undefined || isNotFound(end.err)) done.resolve();
+      else done.reject(end.err);
+    },
+  };
+  const batch = (await jsm.direct.getBatch(stream, request)) as QueuedIterator<StoredMsg>;
+  const late = setTimeout(() => {
+    batch.stop(new Error(`Cannot read ${subject} of ${stream}: no answer within ${PAGE_TIMEOUT_MS} ms`));
+  }, PAGE_TIMEOUT_MS);
+  try {
+    await done.promise;
+  } finally {
+    clearTimeout(late);
+  }
+  return stored;
 }
 
 /** Every message of a contract, in stream order, page by page. */

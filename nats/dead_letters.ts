@@ -1,0 +1,320 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { type JsonValue, toJson } from "@bufbuild/protobuf";
+import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { type Contract, decode } from "./contracts/mod.ts";
+import {
+  changeLetter,
+  DEAD_LETTER_PREFIX,
+  DEAD_LETTER_STREAM,
+  type DeadLetter,
+  type DeadLetterChange,
+  type DeadLetterStatus,
+  readLetter,
+} from "./dead_letter.ts";
+import { MAX_PAGE, viewStored } from "./read.ts";
+import { topology as shop, type Topology } from "./topology.ts";
+
+/** Which dead letters; what is not said does not matter. */
+export interface DeadLetterFilter {
+  service?: string | undefined;
+  /** The subject without its id: `checkout.reserve_stock`. */
+  type?: string | undefined;
+  /** Part of the error, in any case. */
+  error?: string | undefined;
+  /** When it was parked, or changed last. */
+  from?: Date | undefined;
+  to?: Date | undefined;
+  /** Default `parked`: those that somebody has to look at. */
+  status?: DeadLetterStatus | "all" | undefined;
+}
+
+export interface DeadLetterPage {
+  letters: DeadLetter[];
+  /** Where the next page begins, undefined if there is nothing more. */
+  next: number | undefined;
+}
+
+/**
+ * One page of dead letters in the order of their last change, each once and as it stands now. Costs by the
+ * {@linkcode MAX_PAGE} messages that it looks at, so that it may hold fewer letters than `limit`, even none, and there
+ * are more for as long as there is a `next`. A moment old at most.
+ *
+ * @param options.from A `next` of an earlier page. `options.upTo`: changes stored after this sequence do not count.
+ */
+export async function listDeadLetters(
+  jsm: JetStreamManager,
+  filter: DeadLetterFilter,
+  options: { limit: number; from?: number | undefined; upTo?: number | undefined },
+): Promise<DeadLetterPage> {
+  const scanned = await scan(jsm, filter, options.from);
+  const candidates = scanned.filter(({ letter }) => letter !== undefined && matches(letter, filter));
+  const letters: DeadLetter[] = [];
+  let looked = 0;
+  for (; looked < candidates.length && letters.length < options.limit; looked++) {
+    const { letter } = candidates[looked] as { letter: DeadLetter };
+    if (options.upTo !== undefined && letter.seq > options.upTo) return { letters, next: undefined };
+    // Of a letter's changes, the last one says where it stands.
+    const last = await jsm.direct.getMessage(DEAD_LETTER_STREAM, {
+      last_by_subj: `${DEAD_LETTER_PREFIX}.${letter.id}`,
+    });
+    if (last?.seq === letter.seq) letters.push(letter);
+  }
+  const left = candidates[looked];
+  if (left !== undefined) return { letters, next: left.seq };
+  const end = scanned.at(-1);
+  return { letters, next: end && end.seq + 1 };
+}
+
+/** The dead letter as it stands, a moment old at most; undefined if there is none of this id. */
+export async function findDeadLetter(jsm: JetStreamManager, id: string): Promise<DeadLetter | undefined> {
+  if (!isDeadLetterId(id)) return undefined;
+  const stored = await jsm.direct.getMessage(DEAD_LETTER_STREAM, {
+    last_by_subj: `${DEAD_LETTER_PREFIX}.${id}`,
+  });
+  return stored === null ? undefined : toLetter(stored);
+}
+
+/** Whether this can be the id of a dead letter: `<service>.<consumer>.<stream>.<sequence>`. */
+export function isDeadLetterId(id: string): boolean {
+  return /^[\w-]+\.[\w-]+\.[\w-]+\.\d+$/.test(id);
+}
+
+/** What a payload is, and whether its service would take it. */
+export type Inspection =
+  | {
+      kind: "decodes";
+      schema: string;
+      value: JsonValue;
+      /** Bytes of fields that this version of the schema does not know. */
+      unknownBytes: number;
+    }
+  | { kind: "broken"; schema: string | undefined; error: string };
+
+/** Decodes the payload as the letter's consumer would, by the topology. Means of payment are not shown. */
+export function inspect(letter: DeadLetter, options: { topology?: Topology } = {}): Inspection {
+  const contract = contractOf(letter, options.topology ?? shop);
+  if (contract === undefined) {
+    const error = `${letter.service} does not read ${letter.type} from ${letter.stream}`;
+    return { kind: "broken", schema: undefined, error };
+  }
+  const schema = contract.schema.typeName;
+  const claimed = letter.headers.get("ce-type");
+  if (claimed && claimed !== schema) {
+    return { kind: "broken", schema, error: `it says that it is ${claimed}, not ${schema}` };
+  }
+  try {
+    const value = decode(contract, letter.data);
+    const unknownBytes = value.$unknown?.reduce((sum, { data }) => sum + data.length, 0) ?? 0;
+    return { kind: "decodes", schema, value: hidden(toJson(contract.schema, value)), unknownBytes };
+  } catch (cause) {
+    return { kind: "broken", schema, error: cause instanceof Error ? cause.message : String(cause) };
+  }
+}
+
+/** What became of one letter that was to be redriven or discarded. `letter` is how it stood before. */
+export interface LetterOutcome {
+  id: string;
+  letter: DeadLetter | undefined;
+  /**
+   * - `redriven`, `discarded`: done and recorded.
+   * - `would_redrive`: a dry run found nothing against it.
+   * - `would_fail`: it was left alone, since it would not be decoded or has no reader.
+   * - `unchanged`: nothing was done, since it is not parked: it was redriven, handled or discarded before.
+   * - `missing`: there is none.
+   * - `failed`: the server would not store it, or did not say so in time; doing it again is safe.
+   */
+  outcome: "redriven" | "discarded" | "would_redrive" | "would_fail" | "unchanged" | "missing" | "failed";
+  detail: string;
+}
+
+export interface RedriveOptions {
+  /** Who wants it. */
+  by: string;
+  /** Only say what would happen. Default false. */
+  dryRun?: boolean;
+  /** Redrive what does not pass the check of its schema too. Default false. */
+  force?: boolean;
+  /** Default: the shop's. */
+  topology?: Topology;
+}
+
+/** Where dead letters are read and changed. */
+export interface DeadLetterSource {
+  connection: NatsConnection;
+  jsm: JetStreamManager;
+}
+
+/**
+ * Sends a parked message back to the consumer that parked it, and to nobody else: the change is stored under the letter's
+ * own subject, which its service alone consumes. If it fails again, it is parked again.
+ *
+ * Safe to repeat: the change is guarded by the one before, so that of any number of redrives of a parked letter one
+ * has an effect, and the others find that it is not parked.
+ */
+export async function redriveDeadLetter(
+  source: DeadLetterSource,
+  id: string,
+  options: RedriveOptions,
+): Promise<LetterOutcome> {
+  return settle(source, id, (letter) => {
+    const { by, dryRun = false, force = false, topology = shop } = options;
+    const inspection = inspect(letter, { topology });
+    if (inspection.kind === "broken" && !force) return { outcome: "would_fail", detail: inspection.error };
+    const detail =
+      inspection.kind === "broken"
+        ? `forced: ${inspection.error}`
+        : `is ${inspection.schema}${inspection.unknownBytes > 0 ? `, ${inspection.unknownBytes} unknown bytes` : ""}`;
+    if (dryRun) return { outcome: "would_redrive", detail };
+    return { outcome: "redriven", detail, change: { status: "redriven", by, note: "" } };
+  });
+}
+
+/** Records that nothing will be done about a parked message. It stays in the stream with who, when and why. */
+export async function discardDeadLetter(
+  source: DeadLetterSource,
+  id: string,
+  options: { by: string; reason: string },
+): Promise<LetterOutcome> {
+  const { by, reason } = options;
+  return settle(source, id, () => ({
+    outcome: "discarded",
+    detail: reason,
+    change: { status: "discarded", by, note: reason },
+  }));
+}
+
+/** Letters redriven a second unless somebody says otherwise: a service that has just been mended is not stormed. */
+export const DEFAULT_REDRIVE_RATE = 50;
+export const MAX_REDRIVE_RATE = 1_000;
+
+/**
+ * Redrives all letters that match and that were parked when it began, one after the other, `rate` a second at most. Each
+ * is visited once: one that fails again meanwhile is left for the next time.
+ */
+export async function* redriveDeadLetters(
+  source: DeadLetterSource,
+  filter: DeadLetterFilter,
+  options: RedriveOptions & { rate?: number; from?: number; upTo: number; signal?: AbortSignal },
+): AsyncGenerator<LetterOutcome & { seq: number }> {
+  const { rate = DEFAULT_REDRIVE_RATE, upTo, signal } = options;
+  let due = performance.now();
+  let { from } = options;
+  do {
+    const page = await listDeadLetters(
+      source.jsm,
+      { ...filter, status: "parked" },
+      { limit: 100, from, upTo },
+    );
+    for (const { id, seq } of page.letters) {
+      signal?.throwIfAborted();
+      if (options.dryRun !== true) {
+        const wait = due - performance.now();
+        if (wait > 0) await sleep(wait, undefined, signal && { signal });
+        due = Math.max(due, performance.now()) + 1_000 / rate;
+      }
+      yield { ...(await redriveDeadLetter(source, id, options)), seq };
+    }
+    from = page.next;
+  } while (from !== undefined && from <= upTo);
+}
+
+/** Sequence of the last change of any letter: what comes later is news to whoever began before. */
+export async function lastChange({ jsm }: DeadLetterSource): Promise<number> {
+  return (await jsm.streams.info(DEAD_LETTER_STREAM)).state.last_seq;
+}
+
+/** How often a change is tried when somebody else changes the letter or the server does not answer. */
+const MAX_TRIES = 5;
+/** A replica that is behind shows a letter as it was; it has caught up after a few of these. */
+const RETRY_MS = 50;
+
+async function settle(
+  { connection, jsm }: DeadLetterSource,
+  id: string,
+  decide: (letter: DeadLetter) => Pick<LetterOutcome, "outcome" | "detail"> & { change?: DeadLetterChange },
+): Promise<LetterOutcome> {
+  let detail = "";
+  let before: DeadLetter | undefined;
+  for (let attempt = 1; attempt <= MAX_TRIES; attempt++) {
+    const letter = await findDeadLetter(jsm, id);
+    if (letter === undefined)
+      return { id, letter, outcome: "missing", detail: "there is no such dead letter" };
+    const step = decide(letter);
+    // The answer to an earlier try was lost, and its change is in the letter's history, whatever followed.
+    if (before !== undefined && letter.seq > before.seq && letter.by === step.change?.by) {
+      return { id, letter: before, outcome: step.outcome, detail: step.detail };
+    }
+    if (letter.status !== "parked") return { id, letter, outcome: "unchanged", detail: standing(letter) };
+    if (step.change === undefined) return { id, letter, ...step };
+    const changed = await changeLetter(connection, letter, step.change);
+    if (changed.kind === "committed") return { id, letter, outcome: step.outcome, detail: step.detail };
+    if (changed.kind === "unknown") before = letter;
+    detail = "description" in changed ? changed.description : changed.kind;
+    if (changed.kind === "rejected") break;
+    await sleep(RETRY_MS * attempt);
+  }
+  return { id, letter: before, outcome: "failed", detail };
+}
+
+/** Where a letter stands, in words. */
+function standing({ status, by, changedAt, note }: DeadLetter): string {
+  const who = by === "" || status === "handled" ? "" : ` by ${by}`;
+  const why = note === "" ? "" : `: ${note}`;
+  return `it is ${status}${who} since ${changedAt.toISOString()}${why}`;
+}
+
+function contractOf({ service, stream, type }: DeadLetter, topology: Topology): Contract | undefined {
+  return topology.consumers
+    .filter((spec) => spec.service === service && spec.stream === stream)
+    .flatMap(({ contracts }) => contracts)
+    .find(({ subject }) => subject === type);
+}
+
+function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {
+  const { service, type, error, from, to, status = "parked" } = filter;
+  return (
+    (status === "all" || letter.status === status) &&
+    (service === undefined || letter.service === service) &&
+    (type === undefined || letter.type === type) &&
+    (error === undefined || letter.error.toLowerCase().includes(error.toLowerCase())) &&
+    (from === undefined || letter.changedAt >= from) &&
+    (to === undefined || letter.changedAt <= to)
+  );
+}
+
+/** The next messages of the stream; those that are no letters are counted, and nothing else. */
+async function scan(
+  jsm: JetStreamManager,
+  { service, from: since }: DeadLetterFilter,
+  from: number | undefined,
+): Promise<{ seq: number; letter: DeadLetter | undefined }[]> {
+  const subject = service === undefined ? `${DEAD_LETTER_PREFIX}.>` : `${DEAD_LETTER_PREFIX}.${service}.>`;
+  const stored = await viewStored(jsm, DEAD_LETTER_STREAM, { subject, from, since, limit: MAX_PAGE });
+  return stored.map((message) => ({ seq: message.seq, letter: orNone(() => toLetter(message)) }));
+}
+
+function orNone<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch (cause) {
+    if (cause instanceof TypeError) return undefined;
+    throw cause;
+  }
+}
+
+function toLetter({ subject, seq, time, header, data }: StoredMsg): DeadLetter {
+  return readLetter({ subject, seq, time, headers: header, data });
+}
+
+/** A means of payment is nobody's to read, not even here. */
+function hidden(value: JsonValue): JsonValue {
+  if (Array.isArray(value)) return value.map(hidden);
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [
+      name,
+      name === "paymentToken" && inner !== "" ? "(hidden)" : hidden(inner),
+    ]),
+  );
+}
