@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type JetStreamClient, type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { connect, type Log } from "../../nats/mod.ts";
+import { type Access, type ConnectOptions, connect, type Log } from "../../nats/mod.ts";
 import { findNatsServer } from "../../tools/nats_server.mjs";
 import { freePorts } from "./ports.ts";
 import { until } from "./until.ts";
@@ -14,7 +14,8 @@ import { until } from "./until.ts";
 export interface NatsServer extends AsyncDisposable {
   readonly url: string;
   readonly monitorUrl: string;
-  connect(name?: string): Promise<Client>;
+  /** As the operator, unless `options` say otherwise. */
+  connect(name?: string, options?: Partial<ConnectOptions>): Promise<Client>;
   /** SIGKILL, and the same server again on the same ports and store. */
   restart(): Promise<void>;
   signal(signal: NodeJS.Signals): void;
@@ -30,7 +31,14 @@ export const silent: Log = { info: () => undefined, warn: () => undefined, error
 
 const configuration = fileURLToPath(new URL("../../nats/server.conf", import.meta.url));
 
-export async function startNats(): Promise<NatsServer> {
+export interface NatsOptions {
+  /** Changes the project's configuration: `nats/server.conf` as text. */
+  configure?: (text: string) => string;
+  /** How `connect()` gets in. Default: without a credential and without encryption. */
+  access?: Omit<Access, "servers">;
+}
+
+export async function startNats({ configure, access = {} }: NatsOptions = {}): Promise<NatsServer> {
   const { path } = findNatsServer();
   const [port = 0, monitorPort = 0] = await freePorts(2);
   const folder = await mkdtemp(join(tmpdir(), "nats-test-"));
@@ -38,8 +46,11 @@ export async function startNats(): Promise<NatsServer> {
   const monitorUrl = `http://127.0.0.1:${monitorPort}`;
   const connections: NatsConnection[] = [];
 
+  const changed = join(folder, "server.conf");
+  if (configure !== undefined) await writeFile(changed, configure(await readFile(configuration, "utf8")));
+
   const start = async (): Promise<ChildProcess> => {
-    const child = spawn(path, ["--config", configuration], {
+    const child = spawn(path, ["--config", configure === undefined ? configuration : changed], {
       stdio: "ignore",
       env: {
         NATS_HOST: "127.0.0.1",
@@ -67,8 +78,8 @@ export async function startNats(): Promise<NatsServer> {
   return {
     url,
     monitorUrl,
-    async connect(name = "test") {
-      const connection = await connect({ servers: url, name, log: silent });
+    async connect(name = "test", options = {}) {
+      const connection = await connect({ servers: url, name, log: silent, ...access, ...options });
       connections.push(connection);
       return {
         connection,
