@@ -20,6 +20,8 @@ export interface NatsProxy extends AsyncDisposable {
   connect(): Promise<Client>;
   /** Judges every message from now on. Everything passes until then. */
   judge(rule: (message: Passing) => Verdict): void;
+  /** Everything arrives so many milliseconds later from now on, in order; asked anew for each piece. Until `release()`. */
+  slow(latencyMs: () => number): void;
   /** Lets everything pass again, what is held included. */
   release(): void;
   /** Breaks all connections. Clients may come back. */
@@ -36,6 +38,7 @@ export async function startProxy(target: string): Promise<NatsProxy> {
   let rule: (message: Passing) => Verdict = () => "pass";
   let held: (() => void)[] = [];
   let touched = 0;
+  let latencyMs: (() => number) | undefined;
   let refusing = false;
   let refused = 0;
   const sockets = new Set<Socket>();
@@ -43,6 +46,7 @@ export async function startProxy(target: string): Promise<NatsProxy> {
 
   const relay = (from: Passing["from"], source: Socket, sink: Socket) => {
     let buffer = Buffer.alloc(0);
+    const line = createLine(sink);
     source.on("data", (chunk: Buffer) => {
       if (refusing && from === "client") {
         refused += 1;
@@ -55,7 +59,7 @@ export async function startProxy(target: string): Promise<NatsProxy> {
         buffer = buffer.subarray(length);
         const verdict = isMessage(frame) ? rule({ from, text: frame.toString("latin1") }) : "pass";
         if (verdict !== "pass") touched += 1;
-        if (verdict === "pass") sink.write(frame);
+        if (verdict === "pass") line.write(frame, latencyMs?.());
         if (verdict === "hold") held.push(() => sink.write(frame));
       }
     });
@@ -105,8 +109,12 @@ export async function startProxy(target: string): Promise<NatsProxy> {
       refusing = true;
       for (const socket of sockets) socket.destroy();
     },
+    slow(next) {
+      latencyMs = next;
+    },
     release() {
       refusing = false;
+      latencyMs = undefined;
       rule = () => "pass";
       for (const pass of held) pass();
       held = [];
@@ -118,6 +126,32 @@ export async function startProxy(target: string): Promise<NatsProxy> {
       await Promise.all(closers.map((close) => close()));
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** A wire on which nothing overtakes: what is sent later arrives later, however slow what went before it is. */
+function createLine(sink: Socket): { write(frame: Buffer, delayMs: number | undefined): void } {
+  const waiting: { frame: Buffer; due: number }[] = [];
+  const arrive = () => {
+    for (let [next] = waiting; next !== undefined; [next] = waiting) {
+      const left = next.due - performance.now();
+      if (left > 0) {
+        setTimeout(arrive, left);
+        return;
+      }
+      waiting.shift();
+      if (!sink.destroyed) sink.write(next.frame);
+    }
+  };
+  return {
+    write(frame, delayMs = 0) {
+      if (delayMs === 0 && waiting.length === 0) {
+        sink.write(frame);
+        return;
+      }
+      waiting.push({ frame, due: performance.now() + delayMs });
+      if (waiting.length === 1) arrive();
     },
   };
 }
