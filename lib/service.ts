@@ -10,19 +10,23 @@ import type { Life } from "./lifetime.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { serve } from "./serve.ts";
 
-/** A service that is connected to its ledger. */
-export interface Service {
+/** A service that is connected to NATS and writes no ledger. */
+export interface Observer {
   readonly name: string;
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly config: CommonConfig;
   readonly connection: NatsConnection;
   readonly jsm: JetStreamManager;
-  readonly ledger: Ledger;
   /** Checks that `/readyz` makes, by name. */
   readonly checks: Record<string, () => boolean>;
   /** Whatever is put here is disposed of when the service stops, last first. */
   readonly stack: AsyncDisposableStack;
+}
+
+/** A service that is connected to its ledger. */
+export interface Service extends Observer {
+  readonly ledger: Ledger;
 }
 
 /** Connects to NATS and opens the service's ledger. */
@@ -30,6 +34,28 @@ export async function connectService(
   name: string,
   options: Life & { config: CommonConfig },
 ): Promise<Service> {
+  const service = await connectObserver(name, options);
+  const { connection, jsm, metrics, config, log, stack } = service;
+  const ledger = stack.use(
+    new Ledger(connection, jsm, {
+      stream: ledgerOf(name),
+      source: `/services/${name}`,
+      registryUrl: config.REGISTRY_URL,
+      log,
+      onCommit: ({ outcome, messages, ms }) => {
+        metrics.commitSeconds.observe({ outcome }, ms / 1000);
+        metrics.commitMessages.observe(messages);
+      },
+    }),
+  );
+  return { ...service, ledger };
+}
+
+/** Connects to NATS, and no more. */
+export async function connectObserver(
+  name: string,
+  options: Life & { config: CommonConfig },
+): Promise<Observer> {
   const { config, log, stack, fail } = options;
   log.level = config.LOG_LEVEL;
   const metrics = createMetrics(name);
@@ -44,20 +70,8 @@ export async function connectService(
     if (!stopping) fail?.(new StartError(`Cannot go on: NATS closed the connection of ${name} (${cause})`));
   });
   const jsm = await jetstreamManager(connection, { checkAPI: false });
-  const ledger = stack.use(
-    new Ledger(connection, jsm, {
-      stream: ledgerOf(name),
-      source: `/services/${name}`,
-      registryUrl: config.REGISTRY_URL,
-      log,
-      onCommit: ({ outcome, messages, ms }) => {
-        metrics.commitSeconds.observe({ outcome }, ms / 1000);
-        metrics.commitMessages.observe(messages);
-      },
-    }),
-  );
   const checks = { nats: () => !connection.isClosed() && connection.getServer() !== "" };
-  return { name, log, metrics, config, connection, jsm, ledger, checks, stack };
+  return { name, log, metrics, config, connection, jsm, checks, stack };
 }
 
 /** @throws {StartError} If there is no usable credential, or the server refuses it. */
@@ -98,7 +112,7 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
 
 /** Serves `/healthz`, `/readyz`, `/metrics` and what `routes` adds. */
 export async function serveHttp(
-  service: Service,
+  service: Observer,
   listen: { port: number; portVariable: string },
   routes: (app: Hono<Env>) => Hono<Env> = (app) => app,
 ): Promise<void> {

@@ -73,6 +73,7 @@ const streams: readonly StreamSpec[] = [
     name: "DEAD_LETTER",
     prefix: "dead_letter",
     owner: undefined,
+    writers: ["monitor"],
     description: "Messages that could not be handled",
   },
 ];
@@ -133,6 +134,14 @@ const views: readonly ViewSpec[] = [
   // Where an order stands is the coordinator's to say; how far the coordinator is tells which orders it has not seen.
   { service: "order", stream: "CHECKOUT", messages: true, watched: true },
   { service: "order", stream: "ORDER", positions: ["coordinator"] },
+  // The monitor compares all ledgers, and sees who has read what.
+  ...streams.map(({ name }) => ({
+    service: "monitor",
+    stream: name,
+    messages: true,
+    positions: "all" as const,
+    info: true,
+  })),
 ];
 
 export const topology: Topology = { streams, consumers, views };

@@ -9,7 +9,7 @@ export interface Service {
   readonly writes: readonly string[];
 }
 
-/** Every service, in the order in which an order first meets them. */
+/** Every service, in the order in which an order first meets them; the last one only looks on. */
 export const services: readonly Service[] = [
   { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [] },
   { name: "coordinator", port: 8088, portVariable: "COORDINATOR_PORT", writes: [] },
@@ -18,6 +18,7 @@ export const services: readonly Service[] = [
   { name: "fraud", port: 8084, portVariable: "FRAUD_PORT", writes: [] },
   { name: "fulfillment", port: 8085, portVariable: "FULFILLMENT_PORT", writes: [] },
   { name: "notification", port: 8086, portVariable: "NOTIFICATION_PORT", writes: ["mail"] },
+  { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
 ];
 
 /** What a service is made of. Not all of the project's folder: `DATA_DIR`, with everybody's credentials, may be in it. */

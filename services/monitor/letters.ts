@@ -1,0 +1,46 @@
+import { type DeadLetter, inspect, type LetterOutcome } from "../../nats/mod.ts";
+
+/** A dead letter as outsiders see it: one of a list. */
+export function letterSummary(letter: DeadLetter) {
+  const { id, status, service, type, subject, stream, sequence, error, attempt, deliveries, by, note } =
+    letter;
+  return {
+    id,
+    status,
+    service,
+    type,
+    subject,
+    stream,
+    sequence,
+    error,
+    attempt,
+    deliveries,
+    parked_at: letter.parkedAt.toISOString(),
+    changed_at: letter.changedAt.toISOString(),
+    ...(by !== "" && { by }),
+    ...(note !== "" && { note }),
+  };
+}
+
+/** All that is known of one. A payload that cannot be decoded is shown as it is. */
+export function letterDetails(letter: DeadLetter) {
+  const inspection = inspect(letter);
+  const headers = Object.fromEntries(
+    letter.headers.keys().map((name) => [name, letter.headers.values(name)]),
+  );
+  const bytes = Buffer.from(letter.data);
+  const payload =
+    inspection.kind === "decodes"
+      ? { schema: inspection.schema, value: inspection.value, unknown_bytes: inspection.unknownBytes }
+      : {
+          ...(inspection.schema !== undefined && { schema: inspection.schema }),
+          decode_error: inspection.error,
+          hex: bytes.toString("hex"),
+          base64: bytes.toString("base64"),
+        };
+  return { ...letterSummary(letter), stored_at: letter.storedAt.toISOString(), headers, payload };
+}
+
+export function outcomeJson({ id, outcome, detail, letter }: LetterOutcome) {
+  return { id, outcome, detail, ...(letter && { type: letter.type, service: letter.service }) };
+}
