@@ -5,6 +5,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
 import { type Contract, decode, type Key, type Outgoing, splitSubject } from "./contracts/mod.ts";
 import { changeLetter } from "./dead_letter.ts";
+import { isForged } from "./forged.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import { type Ledger, LedgerBusyError, LedgerTimeoutError, type View } from "./ledger.ts";
 import { type TraceContext, traceFrom, traceId } from "./trace.ts";
@@ -223,6 +224,7 @@ export class Processor implements AsyncDisposable {
   }
 
   async #handle(incoming: Incoming): Promise<string> {
+    if (isForged(incoming.msg.headers)) return this.#park(incoming, "not written by the owner of its stream");
     const { prefix, id } = splitSubject(incoming.subject);
     const handler = this.#handlers.get(prefix);
     if (handler === undefined) return this.#park(incoming, `no handler for ${prefix}`);

@@ -2,6 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { CompletionResult, JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import type { QueuedIterator } from "@nats-io/transport-node";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/mod.ts";
+import { isForged } from "./forged.ts";
 
 /** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */
 export class UnreadableStateError extends Error {
@@ -12,7 +13,7 @@ export class UnreadableStateError extends Error {
  * The last message of `key`, read from the stream's leader: what a decision may be based on.
  * `seq` is 0 and `value` undefined if there is none.
  *
- * @throws {UnreadableStateError} If the message cannot be decoded.
+ * @throws {UnreadableStateError} If the message cannot be decoded, or was not written by the stream's owner.
  * @throws {Error} If the server does not answer.
  */
 export async function readLast<S extends DescMessage>(
@@ -22,6 +23,11 @@ export async function readLast<S extends DescMessage>(
 ): Promise<{ seq: number; value: MessageShape<S> | undefined }> {
   const stored = await jsm.streams.getMessage(stream, { last_by_subj: key.subject });
   if (stored === null) return { seq: 0, value: undefined };
+  if (isForged(stored.header)) {
+    throw new UnreadableStateError(
+      `Cannot trust ${key.subject}: message ${stored.seq} of ${stream} was not written by its owner`,
+    );
+  }
   try {
     return { seq: stored.seq, value: decode(key.contract, stored.data) };
   } catch (cause) {

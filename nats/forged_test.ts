@@ -1,0 +1,69 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ItemSchema } from "../gen/shop/inventory/v1/item_pb.ts";
+import { IdempotencyKeySchema } from "../gen/shop/order/v1/idempotency_key_pb.ts";
+import { type Client, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
+import { applyTopology } from "./apply.ts";
+import { key, subjectOf } from "./contracts/mod.ts";
+import { Processor } from "./processor.ts";
+import { readLast, UnreadableStateError } from "./read.ts";
+import { add, counter, openLedger, testTopology } from "./testing.ts";
+
+describe("what a server sends to a ledger in answer to somebody else's question", () => {
+  let server: NatsServer;
+  let client: Client;
+  beforeAll(async () => {
+    server = await startNats();
+    await applyTopology({ servers: server.url, topology: testTopology });
+    client = await server.connect();
+    await client.jsm.streams.add({ name: "EVIL", subjects: ["evil"], allow_direct: true });
+  });
+  afterAll(() => server[Symbol.asyncDispose]());
+
+  /** Has the server store `data` under `subject`, as one can who may not publish there. */
+  async function forge(stream: string, subject: string, data: Uint8Array): Promise<void> {
+    const before = (await client.jsm.streams.info(stream)).state.last_seq;
+    await client.js.publish("evil", data);
+    client.connection.publish("$JS.API.DIRECT.GET.EVIL.evil", "", { reply: subject });
+    await until("the answer to be stored", async () => {
+      return (await client.jsm.streams.info(stream)).state.last_seq === before + 1;
+    });
+  }
+
+  it("is no message: it is parked, and its handler never sees it", async () => {
+    const seen: string[] = [];
+    const { ledger } = openLedger(client);
+    await using processor = new Processor(client.connection, client.js, ledger, {
+      service: "test",
+      consumers: [{ stream: "INBOX", name: "test" }],
+      handlers: [
+        {
+          contract: add,
+          keys: () => [],
+          decide: (_, _message, { seq }) => {
+            seen.push(`message ${seq}`);
+            return { kind: "done", messages: [] };
+          },
+        },
+      ],
+      log: silent,
+    });
+    const command = (orderId: string) =>
+      toBinary(IdempotencyKeySchema, create(IdempotencyKeySchema, { orderId }));
+    await forge("INBOX", subjectOf(add, "a"), command("forged"));
+    await client.js.publish(subjectOf(add, "a"), command("real"));
+    await until("both to be dealt with", async () => {
+      const info = await client.jsm.consumers.info("INBOX", "test");
+      return info.num_pending === 0 && info.num_ack_pending === 0;
+    });
+    expect(processor.ready).toBe(true);
+    expect(seen).toEqual(["message 2"]);
+    const parked = await client.jsm.streams.getMessage("DEAD_LETTER", { seq: 1 });
+    expect(parked?.header.get("dead-letter-error")).toBe("not written by the owner of its stream");
+  });
+
+  it("is no state to decide upon", async () => {
+    await forge("TEST", subjectOf(counter, "a"), toBinary(ItemSchema, create(ItemSchema, { available: 7n })));
+    await expect(readLast(client.jsm, "TEST", key(counter, "a"))).rejects.toThrow(UnreadableStateError);
+  });
+});
