@@ -1,0 +1,187 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type checkoutState,
+  deadlinePassed,
+  type item,
+  type payment,
+  type reservation,
+  type screening,
+  type shipment,
+  subjectOf,
+} from "../../nats/contracts/mod.ts";
+import type { Event, State as Step } from "../../services/coordinator/table.ts";
+import type { Decisions } from "./decisions.ts";
+import type { Move, Provider } from "./moves.ts";
+import { isPending, type State } from "./state.ts";
+import { type Cell, cells, DEADLINE, OLD_DEADLINE, orderId, quantity } from "./world.ts";
+
+/** Everything that can be said about the order, in words of the shop. */
+interface Picture {
+  readonly checkout?: MessageShape<typeof checkoutState.schema> | undefined;
+  readonly item?: MessageShape<typeof item.schema> | undefined;
+  readonly reservation?: MessageShape<typeof reservation.schema> | undefined;
+  readonly payment?: MessageShape<typeof payment.schema> | undefined;
+  readonly screening?: MessageShape<typeof screening.schema> | undefined;
+  readonly shipment?: MessageShape<typeof shipment.schema> | undefined;
+}
+
+/** Answers of which an order gets one at most, and that once. */
+const oneOf: readonly (readonly string[])[] = [
+  ["inventory.stock_reserved", "inventory.stock_rejected"],
+  ["inventory.stock_released"],
+  ["fraud.order_cleared", "fraud.order_flagged"],
+  ["fraud.review_approved", "fraud.review_rejected", "fraud.review_expired"],
+  ["payment.captured", "payment.declined"],
+  ["payment.captured", "payment.voided"],
+  ["payment.refunded", "payment.voided"],
+  ["payment.declined", "payment.refunded"],
+  ["fulfillment.shipped", "fulfillment.activated", "fulfillment.failed"],
+  ["checkout.completed", "checkout.cancelled"],
+];
+const once = new Set(oneOf.flat());
+
+export interface Invariants {
+  readonly decisions: Decisions;
+  readonly providerOf: (state: State) => Provider;
+}
+
+/** What is wrong with a step, undefined if nothing is. */
+export function wrongStep(from: State, move: Move, { decisions }: Invariants): string | undefined {
+  if (move.dead) return "a message of the shop's own became a dead letter";
+  for (const id of move.says) {
+    const { kind } = decisions.sent.get(id);
+    const before = from.messages.some((entry) => decisions.sent.get(entry >> 1).kind === kind);
+    if (once.has(kind) && before) return `I4: ${kind} happened twice`;
+  }
+  return undefined;
+}
+
+/** What is wrong with a state whatever comes next, undefined if nothing is. */
+export function wrongState(state: State, invariants: Invariants): string | undefined {
+  const { decisions } = invariants;
+  const picture = pictureOf(state, decisions);
+  const provider = invariants.providerOf(state);
+  return (
+    wrongEffects(state, decisions) ??
+    wrongMoney(picture, provider) ??
+    wrongStock(picture, decisions) ??
+    wrongHistory(picture, decisions) ??
+    wrongTimers(state, picture, decisions) ??
+    (isCalm(state) ? wrongCalm(state, picture, provider) : undefined)
+  );
+}
+
+/** Nothing is under way: only a timer, a customer or a reviewer can make a difference. */
+export function isCalm({ messages, flights }: State): boolean {
+  return flights.length === 0 && !messages.some(isPending);
+}
+
+/** An end for good: nothing at all is left to happen by itself. */
+export function isEnd(state: State, decisions: Decisions): boolean {
+  const step = pictureOf(state, decisions).checkout?.state;
+  return (
+    isCalm(state) && (step === "completed" || step === "cancelled") && !state.timers.some((id) => id > 0)
+  );
+}
+
+export function pictureOf(state: State, { values }: Decisions): Picture {
+  const known = cells.map((cell, index): [Cell, unknown] => {
+    const id = state.cells[index];
+    return [cell, id ? values.get(id) : undefined];
+  });
+  return Object.fromEntries(known) as Picture;
+}
+
+function wrongEffects({ messages }: State, { sent }: Decisions): string | undefined {
+  const said = new Set(messages.map((entry) => sent.get(entry >> 1).kind));
+  for (const group of oneOf) {
+    const both = group.filter((kind) => said.has(kind));
+    if (both.length > 1) return `I4: both ${both.join(" and ")} happened`;
+  }
+  return undefined;
+}
+
+function wrongMoney({ checkout, payment, shipment }: Picture, provider: Provider): string | undefined {
+  const captures = Object.values(provider.captures).filter(({ outcome }) => outcome === "captured");
+  const refunds = Object.values(provider.refunds);
+  if (captures.length > 1) return "I4: the provider captured twice";
+  if (refunds.length > 1) return "I4: the provider refunded twice";
+  if (refunds.length > captures.length) return "I1: the provider refunded what it has not captured";
+  if (captures.some(({ cents }) => cents !== checkout?.order?.totalCents))
+    return "I1: another amount was captured";
+  if (refunds.some(({ cents }) => cents !== captures[0]?.cents)) return "I1: another amount was refunded";
+  if (payment?.status === "voided" && captures.length > 0) return "I1: a payment that is void was captured";
+  const kept = captures.length - refunds.length;
+  if (checkout?.state === "completed" && kept !== 1) return "I1: a completed order is not paid";
+  const gone = shipment?.status === "shipped" || shipment?.status === "activated";
+  if (gone && kept !== 1) return "I1: goods left the house and are not paid";
+  return undefined;
+}
+
+function wrongStock(picture: Picture, { world }: Decisions): string | undefined {
+  const { item, reservation, shipment } = picture;
+  if (item === undefined) return "I2: the item is gone";
+  if (item.available + item.reserved !== world.initialStock) return "I2: units came or went";
+  const held = reservation?.lines.reduce((sum, line) => sum + BigInt(line.quantity), 0n) ?? 0n;
+  if (item.reserved !== held) return `I2: ${item.reserved} units are taken and ${held} are held`;
+  const gone = shipment !== undefined && shipment.status !== "failed";
+  if (gone && held !== BigInt(quantity)) return "I2: goods left the house and are not reserved";
+  return undefined;
+}
+
+function wrongHistory({ checkout }: Picture, { world }: Decisions): string | undefined {
+  const history = checkout?.history ?? [];
+  for (const [index, { state, cause }] of history.entries()) {
+    const before = history[index - 1];
+    if (before === undefined) {
+      if (state !== "created") return `I5: a history begins with ${state}`;
+      continue;
+    }
+    const rule = world.table[before.state as Step][cause as Event];
+    if (rule?.kind !== "go" || rule.to !== state) {
+      return `I5: the table has no way from ${before.state} to ${state} by ${cause}`;
+    }
+  }
+  return history.length > 0 && history.at(-1)?.state !== checkout?.state
+    ? "I5: history and state differ"
+    : undefined;
+}
+
+/** A timer is a hint: one that speaks for a state that was left, or for a deadline that was replaced, changes nothing. */
+function wrongTimers(state: State, { checkout }: Picture, decisions: Decisions): string | undefined {
+  if (checkout === undefined) return undefined;
+  for (let version = 1; version <= checkout.history.length; version++) {
+    for (const deadline of [OLD_DEADLINE, DEADLINE]) {
+      if (version === checkout.history.length && deadline === DEADLINE && checkout.deadline) continue;
+      const value = decisions.deadline({ version, deadline: timestampFromDate(deadline) });
+      const subject = subjectOf(deadlinePassed, orderId);
+      const id = decisions.sent.id({ subject, kind: deadlinePassed.subject, value });
+      const { writes, says } = decisions.receive(id, state.cells);
+      if (writes.length + says.length > 0) return `an old timer, of version ${version}, made a difference`;
+    }
+  }
+  return undefined;
+}
+
+function wrongCalm(state: State, picture: Picture, provider: Provider): string | undefined {
+  const { checkout, reservation, screening } = picture;
+  if (checkout === undefined) return "I3: an accepted order has no checkout";
+  const review = screening?.status === "in_review";
+  if (checkout.state !== "completed" && checkout.state !== "cancelled") {
+    if (checkout.state === "in_review" && review) return undefined;
+    return `I3: an order in ${checkout.state} waits for something that was never asked for, or is lost`;
+  }
+  const captured = Object.values(provider.captures).some(({ outcome }) => outcome === "captured");
+  const kept = captured && Object.keys(provider.refunds).length === 0;
+  const completed = checkout.state === "completed";
+  if (kept !== completed) return `I1: the money of a ${checkout.state} order is ${kept ? "" : "not "}kept`;
+  if ((reservation?.status === "reserved") !== completed) {
+    return `I2: the stock of a ${checkout.state} order is ${completed ? "not " : ""}held`;
+  }
+  if (review) return `a ${checkout.state} order is in the review queue`;
+  if (state.timers.some((id) => id > 0)) return `a ${checkout.state} order has a timer`;
+  return completed === (checkout.reason === "")
+    ? undefined
+    : `a ${checkout.state} order has no fitting reason`;
+}

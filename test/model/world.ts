@@ -1,0 +1,139 @@
+import { create, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
+import {
+  checkoutState,
+  checkoutTimer,
+  item,
+  type Key,
+  key,
+  message,
+  type Outgoing,
+  orderCancelRequested,
+  orderCreated,
+  payment,
+  reservation,
+  reviewTimer,
+  screening,
+  shipment,
+} from "../../nats/contracts/mod.ts";
+import { type AnyHandler, topology } from "../../nats/mod.ts";
+import { handlers as coordinator } from "../../services/coordinator/handlers.ts";
+import type { Table } from "../../services/coordinator/table.ts";
+import { handlers as fraud } from "../../services/fraud/decide.ts";
+import { handlers as fulfillment } from "../../services/fulfillment/decide.ts";
+import { unpackable } from "../../services/fulfillment/sandbox.ts";
+import { handlers as inventory } from "../../services/inventory/decide.ts";
+import { handlers as payments } from "../../services/payment/decide.ts";
+
+/** What is given before the first step. All that can happen later is explored. */
+export interface Scenario {
+  readonly name: string;
+  readonly stock: "enough" | "short";
+  readonly screening: "clear" | "flag";
+  readonly fulfilment: "ships" | "fails" | "activates";
+}
+
+/** An order that is short of stock is never fulfilled, so that how it would be makes no difference. */
+export const scenarios: readonly Scenario[] = (["clear", "flag"] as const).flatMap((screening) => [
+  ...(["ships", "fails", "activates"] as const).map((fulfilment) => ({
+    name: `enough stock, ${screening}, ${fulfilment}`,
+    stock: "enough" as const,
+    screening,
+    fulfilment,
+  })),
+  { name: `short of stock, ${screening}`, stock: "short" as const, screening, fulfilment: "ships" as const },
+]);
+
+export const orderId = "o1";
+export const quantity = 2;
+
+/** Now, for every decision that is not about a deadline. */
+export const NOW = new Date("2026-01-01T00:00:00Z");
+/** Every deadline of a checkout, once it is stored: only whether it is the current one makes a difference. */
+export const DEADLINE = new Date("2027-01-01T00:00:00Z");
+/** A deadline that was replaced. */
+export const OLD_DEADLINE = new Date("2026-07-01T00:00:00Z");
+
+const MINUTE = 60_000;
+const deadlines = {
+  reserving: MINUTE,
+  screening: MINUTE,
+  in_review: MINUTE,
+  charging: MINUTE,
+  fulfilling: MINUTE,
+  refunding: MINUTE,
+  releasing: MINUTE,
+};
+
+/** Names of the entities of one order, in the order in which a state holds them. */
+export const cells = ["checkout", "item", "reservation", "payment", "screening", "shipment"] as const;
+export type Cell = (typeof cells)[number];
+
+/** The services and the order of one scenario. */
+export interface World {
+  readonly scenario: Scenario;
+  readonly initialStock: bigint;
+  readonly table: Table;
+  readonly keys: Readonly<Record<Cell, Key>>;
+  /** Subjects of the schedules, in the order in which a state holds them. */
+  readonly timers: readonly string[];
+  readonly first: { readonly item: MessageShape<DescMessage>; readonly created: Outgoing };
+  readonly cancel: Outgoing;
+  /** By subject without the id: who takes it from a durable consumer. Nobody: it only says something. */
+  readonly handlers: ReadonlyMap<string, AnyHandler>;
+}
+
+export function makeWorld(scenario: Scenario, table: Table): World {
+  const sku = scenario.fulfilment === "fails" ? "broken" : "mug";
+  const order = create(OrderSchema, {
+    orderId,
+    customer: { email: "ada@example.com", plan: scenario.fulfilment === "activates" ? "trial" : "standard" },
+    lines: [{ sku, quantity, unitPriceCents: 1_200n }],
+    shippingAddress: { line1: scenario.screening === "flag" ? "Freight Forwarding 1" : "12 High Street" },
+    paymentToken: "tok",
+    totalCents: 2_400n,
+    currency: "EUR",
+    placedAt: timestampFromDate(NOW),
+  });
+  const initialStock = scenario.stock === "enough" ? 3n : 1n;
+  // The provider is the explorer's: it moves at any moment, with any answer.
+  const provider = {
+    name: "explored",
+    capture: () => Promise.reject(new Error("the explorer answers")),
+    refund: () => Promise.reject(new Error("the explorer answers")),
+  };
+  const services: Readonly<Record<string, readonly AnyHandler[]>> = {
+    coordinator: coordinator(deadlines, table),
+    inventory,
+    payment: payments({ provider, backoffMs: () => 0 }),
+    fraud: fraud({ reviewTtlMs: MINUTE }),
+    fulfillment: fulfillment({ unpackable }),
+  };
+  const handlers = new Map<string, AnyHandler>();
+  for (const { service, contracts } of topology.consumers) {
+    for (const handler of services[service] ?? []) {
+      if (contracts.includes(handler.contract)) handlers.set(handler.contract.subject, handler);
+    }
+  }
+  return {
+    scenario,
+    initialStock,
+    table,
+    keys: {
+      checkout: key(checkoutState, orderId),
+      item: key(item, sku),
+      reservation: key(reservation, orderId),
+      payment: key(payment, orderId),
+      screening: key(screening, orderId),
+      shipment: key(shipment, orderId),
+    },
+    timers: [key(checkoutTimer, orderId).subject, key(reviewTimer, orderId).subject],
+    first: {
+      item: create(item.schema, { sku, unitPriceCents: 1_200n, currency: "EUR", available: initialStock }),
+      created: message(orderCreated, orderId, { order }),
+    },
+    cancel: message(orderCancelRequested, orderId, { order, requestedAt: timestampFromDate(NOW) }),
+    handlers,
+  };
+}
