@@ -18,6 +18,9 @@ export interface ConnectOptions extends Access {
   handshakeTimeoutMs?: number;
 }
 
+/** A first connection that takes this long has a cause: a wrong address, a server that is down, a wrong certificate. */
+const STILL_TRYING_EVERY_MS = 5_000;
+
 /**
  * Connects, and keeps connecting for as long as the process lives: before the first connection and after each lost
  * one, with a jittered wait. Work that was under way when a connection was lost ends as an unknown outcome (see
@@ -44,7 +47,11 @@ export async function connect(options: ConnectOptions): Promise<NatsConnection> 
     maxPingOut: 2,
     noAsyncTraces: true,
   };
-  const connection = await natsConnect(settings);
+  // The client does not tell why the first connection fails, and goes on trying.
+  const waiting = setInterval(() => {
+    log.warn({ servers: settings.servers }, "no connection to NATS yet, still trying");
+  }, STILL_TRYING_EVERY_MS);
+  const connection = await natsConnect(settings).finally(() => clearInterval(waiting));
   void (async () => {
     for await (const status of connection.status()) {
       if (status.type === "disconnect") log.warn({ server: status.server }, "disconnected from NATS");

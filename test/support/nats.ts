@@ -34,11 +34,17 @@ const configuration = fileURLToPath(new URL("../../nats/server.conf", import.met
 export interface NatsOptions {
   /** Changes the project's configuration: `nats/server.conf` as text. */
   configure?: (text: string) => string;
+  /** What the configuration finds in its environment, besides what `nats/server.conf` wants. */
+  environment?: Record<string, string>;
   /** How `connect()` gets in. Default: without a credential and without encryption. */
   access?: Omit<Access, "servers">;
 }
 
-export async function startNats({ configure, access = {} }: NatsOptions = {}): Promise<NatsServer> {
+export async function startNats({
+  configure,
+  environment,
+  access = {},
+}: NatsOptions = {}): Promise<NatsServer> {
   const { path } = findNatsServer();
   const [port = 0, monitorPort = 0] = await freePorts(2);
   const folder = await mkdtemp(join(tmpdir(), "nats-test-"));
@@ -59,6 +65,7 @@ export async function startNats({ configure, access = {} }: NatsOptions = {}): P
         NATS_STORE_DIR: folder,
         NATS_LOG_FILE: join(folder, "nats.log"),
         NATS_MAX_FILE_STORE: "10GB",
+        ...environment,
       },
     });
     await until("nats-server", async () => {
