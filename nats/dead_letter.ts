@@ -2,6 +2,7 @@ import type { JsMsg } from "@nats-io/jetstream";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { type BatchEntry, type CommitOutcome, commit, newHeaders } from "./commit.ts";
 import { splitSubject } from "./contracts/mod.ts";
+import { isForged } from "./forged.ts";
 
 export const DEAD_LETTER_STREAM = "DEAD_LETTER";
 /** First token of all subjects of the stream. */
@@ -38,6 +39,8 @@ export interface DeadLetter {
   /** How often it was parked. */
   readonly attempt: number;
   readonly parkedAt: Date;
+  /** It was not written by the owner of its stream, and is never redriven. */
+  readonly forged: boolean;
   /** Who redrove or discarded it last, and why. Empty if nobody has. */
   readonly by: string;
   readonly note: string;
@@ -94,6 +97,8 @@ export function park(
   headers.set("dead-letter-error", oneLine(reason.error));
   headers.set("dead-letter-status", "parked" satisfies DeadLetterStatus);
   headers.set("dead-letter-attempt", "1");
+  // The mark by which it is known is the server's own, and not kept.
+  if (isForged(msg.headers)) headers.set("dead-letter-forged", "true");
   const subject = `${DEAD_LETTER_PREFIX}.${reason.service}.${consumer}.${stream}.${streamSequence}`;
   return commit(connection, DEAD_LETTER_STREAM, [{ subject, data: msg.data, headers, expect: 0 }]);
 }
@@ -125,6 +130,7 @@ function changeEntry(letter: DeadLetter, change: DeadLetterChange): BatchEntry {
   headers.set("dead-letter-error", oneLine(change.error ?? letter.error));
   headers.set("dead-letter-status", change.status);
   headers.set("dead-letter-attempt", String(letter.attempt + (parked ? 1 : 0)));
+  if (letter.forged) headers.set("dead-letter-forged", "true");
   const { by = letter.by, note = letter.note } = change;
   if (by !== "") headers.set("dead-letter-by", oneLine(by));
   if (note !== "") headers.set("dead-letter-note", oneLine(note));
@@ -166,6 +172,7 @@ export function readLetter(stored: {
     deliveries: Number(get("deliveries")) || 0,
     attempt: Number(get("attempt")) || 1,
     parkedAt,
+    forged: get("forged") === "true",
     by: get("by"),
     note: get("note"),
     headers: withoutReserved(stored.headers),

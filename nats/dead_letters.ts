@@ -99,6 +99,8 @@ export function inspect(letter: DeadLetter, options: { topology?: Topology } = {
     return { kind: "broken", schema: undefined, error };
   }
   const schema = contract.schema.typeName;
+  if (letter.forged)
+    return { kind: "broken", schema, error: "it was not written by the owner of its stream" };
   const claimed = letter.headers.get("ce-type");
   if (claimed && claimed !== schema) {
     return { kind: "broken", schema, error: `it says that it is ${claimed}, not ${schema}` };
@@ -133,7 +135,7 @@ export interface RedriveOptions {
   by: string;
   /** Only say what would happen. Default false. */
   dryRun?: boolean;
-  /** Redrive what does not pass the check of its schema too. Default false. */
+  /** Redrive what does not pass the check of its schema too; never what was forged. Default false. */
   force?: boolean;
   /** Default: the shop's. */
   topology?: Topology;
@@ -160,7 +162,8 @@ export async function redriveDeadLetter(
   return settle(source, id, (letter) => {
     const { by, dryRun = false, force = false, topology = shop } = options;
     const inspection = inspect(letter, { topology });
-    if (inspection.kind === "broken" && !force) return { outcome: "would_fail", detail: inspection.error };
+    if (inspection.kind === "broken" && (letter.forged || !force))
+      return { outcome: "would_fail", detail: inspection.error };
     const detail =
       inspection.kind === "broken"
         ? `forced: ${inspection.error}`

@@ -179,6 +179,21 @@ describe("redriveDeadLetter()", () => {
     await until("the second attempt", async () => (await findDeadLetter(client.jsm, id))?.attempt === 2);
   });
 
+  it("never sends back what was not written by the owner of its stream", async () => {
+    start("test", [handler()]);
+    const headers = newHeaders();
+    headers.set("Nats-Stream", "TEST");
+    const data = toBinary(add.schema, create(add.schema, { orderId: "forged" }));
+    const { seq } = await client.js.publish("inbox.add.forged", data, { headers });
+    const id = `test.test.INBOX.${seq}`;
+    await until("it to be parked", async () => (await status(id)) === "parked");
+    const result = await redriveDeadLetter(source(), id, { by: "eve", force: true, topology });
+    expect(result).toMatchObject({
+      outcome: "would_fail",
+      detail: expect.stringContaining("not written by"),
+    });
+  });
+
   it("knows what is missing", async () => {
     const result = await redriveDeadLetter(source(), "test.test.INBOX.999999", { by: "eve", topology });
     expect(result.outcome).toBe("missing");
