@@ -1,0 +1,34 @@
+import { existsSync } from "node:fs";
+import { userInfo } from "node:os";
+import { join, resolve } from "node:path";
+import type { Access } from "../nats/mod.ts";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Where the shop's servers are, and who asks. */
+export interface OpsConfig extends Access {
+  /** Name under which what is done is recorded, unless `--by` says otherwise. */
+  readonly by: string;
+}
+
+/** What `readOpsConfig()` reads, for `--help`. */
+export const variables = `Environment:
+  NATS_URL        comma-separated server URLs, default nats://127.0.0.1:4222
+  NATS_NKEY_FILE  seed of the operator's credential, default: the one in DATA_DIR, where there is one
+  NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY  PEM files of an encrypted connection
+  DATA_DIR        folder of the run that npm start has begun, default .data
+  NO_COLOR        any value: no colours, not even in a terminal`;
+
+/** An empty variable counts as unset. */
+export function readOpsConfig(environment: Environment = process.env): OpsConfig {
+  const { NATS_TLS_CA: ca, NATS_TLS_CERT: cert, NATS_TLS_KEY: key } = environment;
+  const root = resolve(import.meta.dirname, "..");
+  const own = join(resolve(root, environment.DATA_DIR || ".data"), "credentials", "operator.nk");
+  const nkeyFile = environment.NATS_NKEY_FILE || (existsSync(own) ? own : undefined);
+  return {
+    servers: environment.NATS_URL || "nats://127.0.0.1:4222",
+    nkeyFile,
+    tls: { ca: ca || undefined, cert: cert || undefined, key: key || undefined },
+    by: environment.USER || userInfo().username,
+  };
+}

@@ -1,0 +1,30 @@
+import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { accessOptions } from "../nats/mod.ts";
+import type { OpsConfig } from "./config.ts";
+
+/** The servers cannot be reached or do not let the operator in; the message says which and why. */
+export class UnreachableError extends Error {
+  override name = "UnreachableError";
+}
+
+/** A person waits: what does not answer within this is not there. */
+const TIMEOUT_MS = 5_000;
+
+export interface Shop extends AsyncDisposable {
+  readonly connection: NatsConnection;
+  readonly jsm: JetStreamManager;
+}
+
+/** @throws {UnreachableError} If there is no connection. */
+export async function connectShop(config: OpsConfig): Promise<Shop> {
+  let connection: NatsConnection;
+  try {
+    connection = await connect({ ...accessOptions(config), name: "ops", timeout: TIMEOUT_MS });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new UnreachableError(`Cannot reach NATS at ${config.servers}: ${why}`, { cause });
+  }
+  const jsm = await jetstreamManager(connection, { checkAPI: false });
+  return { connection, jsm, [Symbol.asyncDispose]: () => connection.close() };
+}

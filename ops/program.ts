@@ -1,0 +1,54 @@
+import { Command, CommanderError } from "commander";
+import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
+import { connectShop, type Shop, UnreachableError } from "./connect.ts";
+import { addDeadLetters } from "./dead_letters.ts";
+import { colour, type ExitCode, note, type Output } from "./output.ts";
+
+/** What a command works with. */
+export interface Context {
+  readonly config: OpsConfig;
+  readonly output: Output;
+  /** Connects, does `work`, and ends with what it says. */
+  run(work: (shop: Shop) => Promise<ExitCode>): Promise<void>;
+}
+
+/** Runs one command line and says how it ended. Throws for bugs only. */
+export async function runOps(
+  args: readonly string[],
+  options: { output: Output; environment?: Environment },
+): Promise<ExitCode> {
+  const { output } = options;
+  let code: ExitCode = 0;
+  const config = readOpsConfig(options.environment);
+  const context: Context = {
+    config,
+    output,
+    async run(work) {
+      await using shop = await connectShop(config);
+      code = await work(shop);
+    },
+  };
+  const program = new Command("ops")
+    .usage("<command>")
+    .description("What an operator of the shop does: npm run ops -- <command>")
+    .addHelpText(
+      "after",
+      `\n${variables}\n\nEnds with 0 if all is well, with 1 if something failed or is wrong, with 2 if it was called wrongly.`,
+    )
+    .showHelpAfterError("(--help says how)")
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void output.out.write(text),
+      writeErr: (text) => void output.err.write(text),
+    });
+  addDeadLetters(program, context);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+  } catch (cause) {
+    if (cause instanceof CommanderError) return cause.exitCode === 0 ? 0 : 2;
+    if (!(cause instanceof UnreachableError)) throw cause;
+    note(output, colour(output, "red", cause.message, output.err));
+    return 1;
+  }
+  return code;
+}
