@@ -4,6 +4,7 @@ import {
   type checkoutState,
   deadlinePassed,
   type item,
+  orderCancelRequested,
   type payment,
   type reservation,
   type screening,
@@ -54,8 +55,24 @@ export function wrongStep(from: State, move: Move, { decisions }: Invariants): s
     const before = from.messages.some((entry) => decisions.sent.get(entry >> 1).kind === kind);
     if (once.has(kind) && before) return `I4: ${kind} happened twice`;
   }
+  if (move.delivers === undefined) return undefined;
+  const { kind, value } = decisions.sent.get(move.delivers);
+  const before = pictureOf(from, decisions).checkout;
+  const step = before?.state ?? "created";
+  if (kind === orderCancelRequested.subject && cancellable.has(step)) {
+    const after = pictureOf(move.to, decisions).checkout?.state ?? "created";
+    if (!undoing.has(after)) return `a cancellation is not honoured in ${step}`;
+  }
+  if (kind === deadlinePassed.subject && before?.deadline !== undefined) {
+    const current = (value as MessageShape<typeof deadlinePassed.schema>).version === before.history.length;
+    if (current && move.to.cells === from.cells) return `I3: the deadline of ${step} makes no difference`;
+  }
   return undefined;
 }
+
+/** A customer can change their mind until goods may leave. */
+const cancellable = new Set(["created", "reserving", "screening", "in_review", "charging"]);
+const undoing = new Set(["refunding", "releasing", "cancelled"]);
 
 /** What is wrong with a state whatever comes next, undefined if nothing is. */
 export function wrongState(state: State, invariants: Invariants): string | undefined {

@@ -23,7 +23,9 @@ export interface Move {
   readonly fair: boolean;
   /** What was stored by it. */
   readonly says: readonly number[];
-  /** A message that its consumer gave up. */
+  /** The message that was delivered by it. */
+  readonly delivers?: number;
+  /** Its consumer gave it up. */
   readonly dead?: boolean;
 }
 
@@ -83,14 +85,13 @@ function* delivery(
 ): Generator<Move> {
   const change = decisions.receive(id, state.cells);
   if (change.outcome === "retry") return;
+  const nothing = change.writes.length + change.timers.length + change.says.length === 0;
+  if (!first && nothing && change.outcome === "done") return;
   const next = stored(state, change, decisions, id);
-  const { says } = change;
-  if (change.outcome === "dead") yield { label, to: next, fair: first, says, dead: true };
-  else if (change.outcome === "done") {
-    yield { label, to: { ...next, messages: acked(next, id) }, fair: first, says };
-  } else {
-    yield { label: `${label}, effect begins`, to: begun(next, decisions, { id, change }), fair: first, says };
-  }
+  const move = { label, fair: first, says: change.says, delivers: id };
+  if (change.outcome === "dead") yield { ...move, to: next, dead: true };
+  else if (change.outcome === "done") yield { ...move, to: { ...next, messages: acked(next, id) } };
+  else yield { ...move, label: `${label}, effect begins`, to: begun(next, decisions, { id, change }) };
 }
 
 /**

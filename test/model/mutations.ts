@@ -15,9 +15,9 @@ export interface Mutation {
   readonly table: Table;
 }
 
-/** The table with another rule in one place. */
-export function mutate(state: State, event: Event, rule: Rule): Table {
-  return { ...table, [state]: { ...table[state], [event]: rule } };
+/** The checkout's table, or another, with another rule in one place. */
+export function mutate(state: State, event: Event, rule: Rule, before: Table = table): Table {
+  return { ...before, [state]: { ...before[state], [event]: rule } };
 }
 
 const ignored: Rule = { kind: "ignore", why: "a mistake" };
