@@ -40,9 +40,11 @@ export async function run(service: string, start: (life: Life) => Promise<void>)
   }, MAX_DRAIN_MS);
   try {
     await stack.disposeAsync();
-  } finally {
-    clearTimeout(stuck);
+  } catch (cause) {
+    log.error({ err: cause }, "could not stop cleanly");
+    process.exitCode = 1;
   }
+  clearTimeout(stuck);
   if (process.exitCode !== 1) log.info("stopped");
   // An open IPC channel would keep the process alive; a start that was interrupted may hang.
   process.exit();

@@ -1,6 +1,9 @@
 import { type Logger, pino, stdSerializers } from "pino";
 import pretty from "pino-pretty";
 
+/** Fields that never get into a log, in an entry itself and in what it holds down to three levels. */
+const secrets = ["authorization", "payment_token", "paymentToken", "password"];
+
 /**
  * A logger of one service: JSON, one line an entry, with `service`; readable when the output is a terminal.
  * Fields have one name everywhere: `order_id`, `trace_id`, `err`.
@@ -11,8 +14,7 @@ export function createLog(service: string): Logger {
     serializers: { err: stdSerializers.err },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
-    // No token, key or means of payment gets into a log, wherever in an entry it stands.
-    redact: ["*.authorization", "*.payment_token", "*.paymentToken", "authorization", "payment_token"],
+    redact: secrets.flatMap((name) => [name, `*.${name}`, `*.*.${name}`, `*.*.*.${name}`]),
   };
   if (!process.stdout.isTTY) return pino(settings);
   return pino(

@@ -24,6 +24,10 @@ export class Link {
     })();
   }
 
+  get up(): boolean {
+    return this.#down === undefined;
+  }
+
   /**
    * Waits until the connection is up, then asks.
    * @throws {LinkLostError} If the connection is lost before the answer.

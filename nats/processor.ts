@@ -70,8 +70,16 @@ export interface ProcessorOptions {
   now?: () => Date;
   /** How often the server is told that slow work is still under way. Default 3,000: `ack_wait` is 10 s. */
   workingEveryMs?: number;
-  /** Told of every delivery once it is dealt with, for metrics. */
-  onDelivery?: (delivery: { subject: string; outcome: string; redelivered: boolean; ms: number }) => void;
+  /** What the log says of a message besides its subject and trace, by the subject's id. */
+  describe?: (id: string) => object;
+  /** Told of every delivery once it is dealt with, for metrics and the log: its subject without the id, its log fields. */
+  onDelivery?: (delivery: {
+    subject: string;
+    fields: object;
+    outcome: string;
+    redelivered: boolean;
+    ms: number;
+  }) => void;
 }
 
 /** Messages that wait in this process, per consumer; the consumer's `max_ack_pending` bounds those under way. */
@@ -191,21 +199,20 @@ export class Processor implements AsyncDisposable {
   async #receive(msg: JsMsg): Promise<void> {
     const started = performance.now();
     this.#underWay.set(msg, started);
+    const incoming = incomingOf(msg, this.#options.log);
+    if (incoming === undefined) {
+      msg.ack();
+      this.#underWay.delete(msg);
+      return;
+    }
     let outcome = "error";
-    let subject = msg.subject;
     try {
-      const incoming = incomingOf(msg, this.#options.log);
-      if (incoming === undefined) {
-        msg.ack();
-        outcome = "ignored";
-        return;
-      }
-      subject = incoming.subject;
       outcome = await this.#attempt(incoming);
     } finally {
       this.#underWay.delete(msg);
       this.#options.onDelivery?.({
-        subject: splitSubject(subject).prefix,
+        subject: splitSubject(incoming.subject).prefix,
+        fields: this.#fields(incoming),
         outcome,
         redelivered: msg.redelivered,
         ms: performance.now() - started,
@@ -245,8 +252,8 @@ export class Processor implements AsyncDisposable {
     value: MessageShape<DescMessage>,
     id: string,
   ): Promise<string> {
-    const { msg, headers, seq, storedAt } = incoming;
-    const trace = traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
+    const { msg, seq, storedAt } = incoming;
+    const trace = traceOf(incoming);
     const delivery = (): Delivery => ({
       id,
       now: this.#options.now?.() ?? new Date(),
@@ -284,15 +291,7 @@ export class Processor implements AsyncDisposable {
       case "done":
         return this.#finish(incoming);
       case "retry":
-        this.#options.log.info(
-          {
-            subject: incoming.subject,
-            attempt: msg.info.deliveryCount,
-            reason: outcome.reason,
-            trace_id: traceId(trace),
-          },
-          "trying again later",
-        );
+        this.#options.log.info({ ...this.#fields(incoming), reason: outcome.reason }, "trying again later");
         msg.nak(Math.round(outcome.delayMs));
         return "retry";
       case "dead":
@@ -303,13 +302,13 @@ export class Processor implements AsyncDisposable {
   }
 
   async #afterThrow(incoming: Incoming, cause: unknown): Promise<string> {
-    const { msg, subject } = incoming;
+    const { msg } = incoming;
     const { deliveryCount } = msg.info;
     if (this.#stopping.signal.aborted) {
       msg.nak();
       return "stopped";
     }
-    this.#options.log.error({ err: cause, subject, attempt: deliveryCount }, "cannot handle a message");
+    this.#options.log.error({ ...this.#fields(incoming), err: cause }, "cannot handle a message");
     // That the ledger has too much to do is not the message's fault.
     if (cause instanceof LedgerBusyError || cause instanceof LedgerTimeoutError) {
       msg.nak(backoffMs(deliveryCount));
@@ -332,12 +331,13 @@ export class Processor implements AsyncDisposable {
   }
 
   /** Acknowledges what was handled. That a redriven letter was is stored before. */
-  async #finish({ msg, subject, letter }: Incoming): Promise<string> {
+  async #finish(incoming: Incoming): Promise<string> {
+    const { msg, letter } = incoming;
     if (letter === undefined) {
       msg.ack();
       return "done";
     }
-    const fields = { subject, letter: letter.id, by: letter.by };
+    const fields = { ...this.#fields(incoming), letter: letter.id, by: letter.by };
     const changed = await changeLetter(this.#connection, letter, { status: "handled" });
     if (changed.kind === "committed" || changed.kind === "conflict") {
       this.#options.log.info(fields, "handled a redriven dead letter");
@@ -351,10 +351,10 @@ export class Processor implements AsyncDisposable {
 
   async #park(incoming: Incoming, error: string): Promise<string> {
     const { service, log } = this.#options;
-    const { msg, subject, seq, letter } = incoming;
+    const { msg, seq, letter } = incoming;
     const parked = await giveUp(this.#connection, incoming, { service, error });
     const { consumer } = msg.info;
-    const fields = { subject, seq, consumer, error, ...(letter && { letter: letter.id }) };
+    const fields = { ...this.#fields(incoming), seq, consumer, error, ...(letter && { letter: letter.id }) };
     if (parked.kind === "committed" || parked.kind === "conflict") {
       log.error(fields, "parked as a dead letter");
       msg.ack();
@@ -363,6 +363,17 @@ export class Processor implements AsyncDisposable {
     log.error({ ...fields, parked }, "cannot park a dead letter, trying again");
     msg.nak(backoffMs(msg.info.deliveryCount));
     return "error";
+  }
+
+  /** What every log line about a message says. */
+  #fields(incoming: Incoming): object {
+    const { subject, msg } = incoming;
+    return {
+      subject,
+      attempt: msg.info.deliveryCount,
+      trace_id: traceId(traceOf(incoming)),
+      ...this.#options.describe?.(splitSubject(subject).id),
+    };
   }
 
   /** Runs `work` after all earlier work on the same id: two effects on one entity never overlap. */
@@ -386,6 +397,11 @@ export class Processor implements AsyncDisposable {
     const old = performance.now() - sinceMs;
     for (const [msg, since] of this.#underWay) if (since < old) msg.working();
   }
+}
+
+/** The trace that the message carries, or the beginning of one. */
+function traceOf({ headers }: Incoming): TraceContext {
+  return traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
 }
 
 /** The same for each delivery of a message. */
