@@ -6,5 +6,6 @@ export * from "./log.ts";
 export * from "./metrics.ts";
 export * from "./operator.ts";
 export * from "./problem.ts";
+export * from "./request.ts";
 export * from "./serve.ts";
 export * from "./service.ts";

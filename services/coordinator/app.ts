@@ -1,7 +1,7 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { type Env, Problem } from "../../lib/mod.ts";
+import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
 import { checkoutState, key, type Ledger, viewLast } from "../../nats/mod.ts";
 
 /**
@@ -12,15 +12,10 @@ export function routes(
   app: Hono<Env>,
   { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
 ): Hono<Env> {
-  return app.get("/checkouts/:order{[A-Za-z0-9_-]+}", async (context) => {
-    const orderId = context.req.param("order");
+  return app.get("/checkouts/:order", async (context) => {
+    const orderId = readOrderId(context.req.param("order"), unknownCheckout);
     const checkout = await viewLast(jsm, ledger.stream, key(checkoutState, orderId));
-    if (checkout === undefined) {
-      throw new Problem(404, "unknown-checkout", {
-        title: "Unknown checkout",
-        detail: `No checkout of order ${JSON.stringify(orderId)} has begun`,
-      });
-    }
+    if (checkout === undefined) throw unknownCheckout(orderId);
     const { state, reason, deadline, deferred, compensated } = checkout;
     return context.json({
       order_id: orderId,
@@ -30,5 +25,12 @@ export function routes(
       deferred: deferred.map(({ event }) => event),
       compensated,
     });
+  });
+}
+
+function unknownCheckout(orderId: string): Problem {
+  return new Problem(404, "unknown-checkout", {
+    title: "Unknown checkout",
+    detail: `No checkout of order ${JSON.stringify(orderId)} has begun`,
   });
 }

@@ -3,19 +3,25 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
 import { z } from "zod";
-import { type Env, operatorOnly, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
+import {
+  type Env,
+  operatorOnly,
+  Problem,
+  paging,
+  readBody,
+  readOrderId,
+  readQuery,
+  requestDeadline,
+  toCursor,
+} from "../../lib/mod.ts";
 import { key, type Ledger, reviewTimer, screening, viewLast, viewPage } from "../../nats/mod.ts";
 import { decideReview, type Screening } from "./decide.ts";
 
-const OrderId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
-
-const Query = z.strictObject({
+const query = {
   /** Only what waits for somebody is listed. */
   status: z.literal("in_review").default("in_review"),
-  /** `next_cursor` of the page before. */
-  cursor: z.coerce.number().int().min(1).default(1),
-  limit: z.coerce.number().int().min(1).max(100).default(50),
-});
+  ...paging({ limit: 50, max: 100 }),
+};
 
 const DecisionBody = z.strictObject({
   decision: z.enum(["approve", "reject"]),
@@ -44,9 +50,7 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
   const operator = operatorOnly(operatorToken);
   return app
     .get("/reviews", operator, async (context) => {
-      const query = Query.safeParse(context.req.query());
-      if (!query.success) throw wrongQuery(query.error);
-      const { cursor, limit } = query.data;
+      const { cursor, limit } = readQuery(context.req.query(), query);
       // A review's timer is there for as long as the review is open, so that the timers are the queue. One more than
       // asked for tells whether there is a next page.
       const timers = await viewPage(jsm, ledger.stream, reviewTimer, { from: cursor, limit: limit + 1 });
@@ -55,16 +59,16 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
         timers.slice(0, limit).map(({ id }) => viewLast(jsm, ledger.stream, key(screening, id))),
       );
       const reviews = screenings.flatMap((found) => (found?.status === "in_review" ? [toJson(found)] : []));
-      return context.json({ reviews, ...(next && { next_cursor: String(next.seq) }) });
+      return context.json({ reviews, ...(next && { next_cursor: toCursor(next.seq) }) });
     })
     .get("/reviews/:order", operator, async (context) => {
-      const orderId = readOrderId(context.req.param("order"));
+      const orderId = readOrderId(context.req.param("order"), unknownReview);
       const found = await viewLast(jsm, ledger.stream, key(screening, orderId));
       if (found === undefined) throw unknownReview(orderId);
       return context.json(toJson(found));
     })
     .post("/reviews/:order/decision", operator, async (context) => {
-      const orderId = readOrderId(context.req.param("order"));
+      const orderId = readOrderId(context.req.param("order"), unknownReview);
       const verdict = await readBody(context.req.raw, DecisionBody);
       const review = await ledger.execute(
         {
@@ -90,22 +94,11 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
     });
 }
 
-function readOrderId(text: string): string {
-  const orderId = OrderId.safeParse(text);
-  if (!orderId.success) throw unknownReview(text);
-  return orderId.data;
-}
-
 function unknownReview(orderId: string): Problem {
   return new Problem(404, "unknown-review", {
     title: "Unknown review",
     detail: `There is no review of an order ${JSON.stringify(orderId)}`,
   });
-}
-
-function wrongQuery(error: z.ZodError): Problem {
-  const detail = error.issues.map((issue) => `${issue.path.join(".") || "query"}: ${issue.message}`);
-  return new Problem(422, "invalid-request", { title: "Invalid request", detail: detail.join("; ") });
 }
 
 /** Without the parts that this screening has not got. */

@@ -2,12 +2,9 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { z } from "zod";
 import type { ShipmentSchema } from "../../gen/shop/fulfillment/v1/shipment_pb.ts";
-import { type Env, Problem } from "../../lib/mod.ts";
+import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
 import { key, type Ledger, shipment, viewLast } from "../../nats/mod.ts";
-
-const OrderId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
 /**
  * `GET /shipments/{order}` → `{"order_id","kind","status","carrier"?,"tracking_number"?,"failure"?,"steps":[{"name","at"}]}`.
@@ -18,8 +15,7 @@ export function routes(
   { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
 ): Hono<Env> {
   return app.get("/shipments/:order", async (context) => {
-    const orderId = context.req.param("order");
-    if (!OrderId.safeParse(orderId).success) throw unknownShipment(orderId);
+    const orderId = readOrderId(context.req.param("order"), unknownShipment);
     const found = await viewLast(jsm, ledger.stream, key(shipment, orderId));
     if (found === undefined) throw unknownShipment(orderId);
     return context.json(toJson(found));

@@ -1,7 +1,7 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { Context } from "hono";
 import { z } from "zod";
-import { type Env, Problem } from "../../lib/mod.ts";
+import { type Env, paging, readQuery, toCursor } from "../../lib/mod.ts";
 import {
   type Contract,
   checkoutCancelled,
@@ -31,20 +31,10 @@ const MAX_SCANNED = 500;
 /** The consumer by which the coordinator learns of orders. */
 const COORDINATOR = "coordinator";
 
-const Query = z.object({
+const query = {
   state: z.enum(orderStates, `Must be one of ${orderStates.join(", ")}`).optional(),
-  limit: z
-    .string()
-    .regex(/^[1-9]\d{0,2}$/, `Must be a number from 1 to ${MAX_LIMIT}`)
-    .transform(Number)
-    .pipe(z.number().max(MAX_LIMIT))
-    .default(DEFAULT_LIMIT),
-  cursor: z
-    .string()
-    .transform((text) => readCursor(text))
-    .pipe(z.number("Must be the next_cursor of an earlier page"))
-    .default(1),
-});
+  ...paging({ limit: DEFAULT_LIMIT, max: MAX_LIMIT }),
+};
 
 /**
  * `GET /orders?state=&limit=&cursor=` → `{"orders":[{"order_id","state","reason"?,"total_cents","currency",
@@ -57,7 +47,7 @@ const Query = z.object({
  */
 export function listRoute(source: Source): (context: Context<Env>) => Promise<Response> {
   return async (context) => {
-    const { state, limit, cursor } = readQuery(context.req.query());
+    const { state, limit, cursor } = readQuery(context.req.query(), query);
     const { found, next } = await readPage(source, state, { from: cursor, limit });
     return context.json({
       orders: found.map(toSummary),
@@ -74,7 +64,11 @@ interface Page {
 
 type Range = { from: number; limit: number };
 
-function readPage(source: Source, state: z.infer<typeof Query>["state"], range: Range): Promise<Page> {
+function readPage(
+  source: Source,
+  state: (typeof orderStates)[number] | undefined,
+  range: Range,
+): Promise<Page> {
   switch (state) {
     case undefined:
       return placed(source, range);
@@ -173,28 +167,4 @@ async function turn<S extends DescMessage>(
   const last = viewed.at(-1);
   if (looked < candidates.length) return { found, next: candidates[looked]?.seq };
   return { found, next: last === undefined || viewed.length < scan ? undefined : last.seq + 1 };
-}
-
-function readQuery(query: Record<string, string>): z.infer<typeof Query> {
-  const read = Query.safeParse(query);
-  if (read.success) return read.data;
-  const errors = read.error.issues.map((issue) => ({
-    parameter: issue.path.join("."),
-    detail: issue.message,
-  }));
-  throw new Problem(400, "invalid-query", {
-    title: "Invalid query",
-    detail: errors.map((error) => `${error.parameter}: ${error.detail}`).join("; "),
-    extra: { errors },
-  });
-}
-
-function toCursor(seq: number): string {
-  return Buffer.from(String(seq)).toString("base64url");
-}
-
-/** Undefined if it is no cursor of {@linkcode toCursor}. */
-function readCursor(text: string): number | undefined {
-  const decoded = Buffer.from(text, "base64url").toString();
-  return /^[1-9]\d{0,14}$/.test(decoded) && toCursor(Number(decoded)) === text ? Number(decoded) : undefined;
 }

@@ -95,20 +95,21 @@ describe("GET /orders", () => {
   });
 
   it.each([
-    ["state=lost", "state"],
-    ["state=", "state"],
-    ["limit=0", "limit"],
-    ["limit=101", "limit"],
-    ["limit=ten", "limit"],
-    ["cursor=x", "cursor"],
-    ["cursor=", "cursor"],
-    ["cursor=MQ==", "cursor"],
-  ])("refuses %s", async (query, parameter) => {
+    ["state=lost", "/state"],
+    ["state=", "/state"],
+    ["limit=0", "/limit"],
+    ["limit=101", "/limit"],
+    ["limit=ten", "/limit"],
+    ["cursor=x", "/cursor"],
+    ["cursor=", "/cursor"],
+    ["cursor=MQ==", "/cursor"],
+    ["status=completed", "/status"],
+  ])("refuses %s", async (query, pointer) => {
     const answer = await shop.app.request(`/orders?${query}`);
     expect(answer.status).toBe(400);
     expect(await answer.json()).toMatchObject({
       type: "urn:problem:shop:invalid-query",
-      errors: [{ parameter }],
+      errors: [{ pointer }],
     });
   });
 

@@ -2,7 +2,7 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
-import { Problem } from "../../lib/mod.ts";
+import { Problem, readOrderId } from "../../lib/mod.ts";
 import { checkoutState, key, type Ledger, orderCreated, readLast, viewLast } from "../../nats/mod.ts";
 import type { Order } from "./decide.ts";
 
@@ -45,8 +45,8 @@ export interface Standing {
  *
  * @throws {Problem} 404 if there is no such order.
  */
-export async function findOrder({ jsm, ledger }: Source, orderId: string): Promise<Standing> {
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(orderId)) throw unknownOrder(orderId);
+export async function findOrder({ jsm, ledger }: Source, text: string): Promise<Standing> {
+  const orderId = readOrderId(text, unknownOrder);
   const checkout = await viewLast(jsm, CHECKOUT, key(checkoutState, orderId));
   const standing = checkout && fromCheckout(checkout);
   if (standing !== undefined) return standing;
@@ -79,7 +79,7 @@ export function hasEnded({ state }: Standing): boolean {
 export function unknownOrder(orderId: string): Problem {
   return new Problem(404, "unknown-order", {
     title: "Unknown order",
-    detail: `There is no order ${JSON.stringify(orderId.slice(0, 64))}`,
+    detail: `There is no order ${JSON.stringify(orderId)}`,
   });
 }
 
