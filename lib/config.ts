@@ -47,6 +47,10 @@ export const common = {
   NATS_TLS_CA: z.string().optional(),
   NATS_TLS_CERT: z.string().optional(),
   NATS_TLS_KEY: z.string().optional(),
+  /** Copies that there should be of each stream. Fewer are told at start. */
+  REPLICAS: z.coerce.number().int().min(1).max(5).default(1),
+  /** Comma-separated base URLs of the servers' monitoring, by which their sync setting is checked. Default: it is not. */
+  NATS_MONITOR_URL: z.string().optional(),
   /** Address to listen on. Loopback unless said otherwise. */
   HOST: z.string().default("127.0.0.1"),
   /** Bearer token of the operator endpoints. No default here: only the embedded run, on loopback, supplies one. */

@@ -2,7 +2,16 @@ import { type JetStreamManager, jetstream, jetstreamManager } from "@nats-io/jet
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Hono } from "hono";
 import type { Logger } from "pino";
-import { type AnyHandler, connect, consumersOf, inboxOf, Ledger, ledgerOf, Processor } from "../nats/mod.ts";
+import {
+  type AnyHandler,
+  connect,
+  consumersOf,
+  inboxOf,
+  Ledger,
+  ledgerOf,
+  Processor,
+  startCheck,
+} from "../nats/mod.ts";
 import { type CommonConfig, StartError } from "./config.ts";
 import { healthRoutes } from "./health.ts";
 import { createApp, type Env } from "./http.ts";
@@ -70,7 +79,19 @@ export async function connectObserver(
     if (!stopping) fail?.(new StartError(`Cannot go on: NATS closed the connection of ${name} (${cause})`));
   });
   const jsm = await jetstreamManager(connection, { checkAPI: false });
-  const checks = { nats: () => !connection.isClosed() && connection.getServer() !== "" };
+  const stopped = new AbortController();
+  stack.defer(() => stopped.abort());
+  let whole = false;
+  const { REPLICAS: replicas, NATS_MONITOR_URL: monitorUrl } = config;
+  const { signal } = stopped;
+  // Beside the start, not before it: whatever is missing is waited for, and others see why this one is not ready.
+  void startCheck(connection, jsm, { service: name, replicas, monitorUrl, log, signal }).then(() => {
+    whole = !signal.aborted;
+  });
+  const checks = {
+    nats: () => !connection.isClosed() && connection.getServer() !== "",
+    topology: () => whole,
+  };
   return { name, log, metrics, config, connection, jsm, checks, stack };
 }
 

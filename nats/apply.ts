@@ -3,8 +3,6 @@ import {
   type ConsumerConfig,
   DeliverPolicy,
   DiscardPolicy,
-  JetStreamApiCodes,
-  JetStreamApiError,
   type JetStreamManager,
   jetstreamManager,
   RetentionPolicy,
@@ -13,6 +11,7 @@ import {
 } from "@nats-io/jetstream";
 import { connect, type NatsConnection, nanos } from "@nats-io/transport-node";
 import { type Access, accessOptions } from "./access.ts";
+import { compare, orMissing, withFilters } from "./compare.ts";
 import { type ConsumerSpec, type StreamSpec, topology as shop, type Topology } from "./topology.ts";
 
 /** With the operator's credential. */
@@ -219,9 +218,7 @@ async function planConsumer(
     });
     return;
   }
-  // The server gives a single filter back under another name.
-  const { filter_subject: single, ...config } = info.config;
-  const actual = single === undefined ? config : { ...config, filter_subjects: [single] };
+  const actual = withFilters(info.config);
   const differences = compare(wanted, actual);
   if (differences.length === 0) return;
   for (const { field, text } of differences) {
@@ -252,31 +249,4 @@ async function planConsumer(
 /** `wanted`, and what is to be unset where it does not say otherwise: an update keeps what it does not name. */
 function withUnset<T extends object>(wanted: T, unset: { readonly [K in string]: undefined }): T {
   return { ...unset, ...wanted };
-}
-
-/** Fields of `wanted` that `actual` has otherwise. What `wanted` does not name is the server's business. */
-function compare(wanted: object, actual: object): { field: string; text: string }[] {
-  return Object.entries(wanted).flatMap(([field, value]) => {
-    const before = canonical(actual[field as keyof typeof actual]);
-    const after = canonical(value);
-    return before === after ? [] : [{ field, text: `${field} ${before} → ${after}` }];
-  });
-}
-
-/** A text by which two values can be compared. The server leaves out what is empty, or says so: it is the same. */
-function canonical(value: unknown): string {
-  if (value === undefined || value === null || value === false || value === 0) return "unset";
-  if (Array.isArray(value)) return value.length === 0 ? "unset" : JSON.stringify([...value].sort());
-  if (typeof value !== "object") return JSON.stringify(value);
-  return JSON.stringify(Object.fromEntries(Object.entries(value).sort(([a], [b]) => a.localeCompare(b))));
-}
-
-async function orMissing<T>(asked: Promise<T>): Promise<T | undefined> {
-  try {
-    return await asked;
-  } catch (cause) {
-    const missing = [JetStreamApiCodes.StreamNotFound, JetStreamApiCodes.ConsumerNotFound] as number[];
-    if (cause instanceof JetStreamApiError && missing.includes(cause.code)) return undefined;
-    throw cause;
-  }
 }

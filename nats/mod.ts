@@ -10,5 +10,6 @@ export * from "./dead_letters.ts";
 export * from "./ledger.ts";
 export * from "./processor.ts";
 export * from "./read.ts";
+export * from "./start_check.ts";
 export * from "./topology.ts";
 export * from "./trace.ts";

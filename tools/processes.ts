@@ -127,6 +127,7 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
       ...Object.fromEntries(ports),
       NATS_URL: natsUrl(settings),
       NATS_NKEY_FILE: credential,
+      ...(settings.servers === undefined && { NATS_MONITOR_URL: httpUrl(natsServerName, settings) }),
       HOST: loopback,
       OPERATOR_TOKEN: settings.operatorToken,
       DATA_DIR: dataDir,

@@ -1,0 +1,148 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { consumerConfig, streamConfig } from "./apply.ts";
+import { compare, orMissing, withFilters } from "./compare.ts";
+import type { Log } from "./connection.ts";
+import { backoffMs } from "./processor.ts";
+import { topology as shop, type Topology } from "./topology.ts";
+
+/** Something about the servers that is not as the topology asks. */
+export interface Finding {
+  /** `missing`: the service cannot work without it. `weaker`: it works, and promises less. `unseen`: it cannot tell. */
+  readonly kind: "missing" | "weaker" | "unseen";
+  /** `stream ORDER num_replicas`, for example. */
+  readonly what: string;
+  readonly wanted: string;
+  readonly is: string;
+}
+
+export interface StartCheckOptions {
+  service: string;
+  /** Copies of each stream that there should be. Default 1. */
+  replicas?: number;
+  /** Comma-separated base URLs of the servers' monitoring. Default: none, and their sync setting is not checked. */
+  monitorUrl?: string | undefined;
+  /** Default: the shop's. */
+  topology?: Topology;
+}
+
+/** Atomic batches with schedules in them, and R3 syncing once per Raft append, are all there from here on. */
+export const MIN_SERVER_VERSION = "2.15.0";
+/** How long a server's monitoring may take to answer. */
+const MONITOR_TIMEOUT_MS = 3_000;
+
+/**
+ * Compares what the service's credential can see of the servers with what the topology asks: version, streams (its
+ * own, and those that it has a view of the settings of), consumers (its own), and whether acknowledged means synced.
+ *
+ * @throws {Error} If the server does not answer, or does not let the service see what it needs.
+ */
+export async function checkServers(
+  connection: NatsConnection,
+  jsm: JetStreamManager,
+  options: StartCheckOptions,
+): Promise<Finding[]> {
+  const { service, replicas = 1, monitorUrl, topology = shop } = options;
+  const findings: Finding[] = [];
+  const version = connection.info?.version ?? "unknown";
+  if (!isAtLeast(version, MIN_SERVER_VERSION)) {
+    findings.push({
+      kind: "weaker",
+      what: "server version",
+      wanted: `>= ${MIN_SERVER_VERSION}`,
+      is: version,
+    });
+  }
+  const viewed = (topology.views ?? []).filter((view) => view.service === service && view.info === true);
+  for (const spec of topology.streams) {
+    if (spec.owner !== service && !viewed.some(({ stream }) => stream === spec.name)) continue;
+    const info = await orMissing(jsm.streams.info(spec.name));
+    if (info === undefined) {
+      findings.push(missing(`stream ${spec.name}`));
+      continue;
+    }
+    // More copies than asked for are no weakness, and no promise rests on a description.
+    const copies = Math.max(replicas, info.config.num_replicas);
+    const { description: _, ...wanted } = streamConfig(spec, copies);
+    findings.push(...differing(`stream ${spec.name}`, wanted, info.config));
+  }
+  for (const spec of topology.consumers) {
+    if (spec.service !== service) continue;
+    const name = `consumer ${spec.stream}/${service}`;
+    const info = await orMissing(jsm.consumers.info(spec.stream, service));
+    if (info === undefined) findings.push(missing(name));
+    else findings.push(...differing(name, consumerConfig(spec), withFilters(info.config)));
+  }
+  const urls = monitorUrl?.split(",").map((url) => url.trim()) ?? [];
+  findings.push(...(await Promise.all(urls.map(checkSync))).flat());
+  return findings;
+}
+
+/**
+ * Checks until nothing is missing, and then resolves. Every difference is a warning with what is wanted and what is; what
+ * is missing, an error that is repeated, with growing pauses, until somebody has applied the topology.
+ */
+export async function startCheck(
+  connection: NatsConnection,
+  jsm: JetStreamManager,
+  options: StartCheckOptions & { log: Log; signal: AbortSignal },
+): Promise<void> {
+  const { log, signal } = options;
+  for (let attempt = 1; !signal.aborted; attempt++) {
+    try {
+      const findings = await checkServers(connection, jsm, options);
+      const lacking = findings.filter(({ kind }) => kind === "missing");
+      for (const { what } of lacking) log.error({ what }, `${what} is missing: apply the topology`);
+      if (lacking.length === 0) {
+        for (const finding of findings) log.warn({ ...finding }, text(finding));
+        return;
+      }
+    } catch (cause) {
+      if (!signal.aborted) log.error({ err: cause }, "cannot check what the servers have, trying again");
+    }
+    await sleep(backoffMs(attempt + 3), undefined, { signal }).catch((cause) => {
+      if (!signal.aborted) throw cause;
+    });
+  }
+}
+
+function text({ kind, what, wanted, is }: Finding): string {
+  if (kind === "unseen") return `cannot see ${what}, which should be ${wanted}: ${is}`;
+  return `weaker than the topology asks: ${what} should be ${wanted} and is ${is}`;
+}
+
+function missing(what: string): Finding {
+  return { kind: "missing", what, wanted: "there", is: "missing" };
+}
+
+function differing(name: string, wanted: object, actual: object): Finding[] {
+  return compare(wanted, actual).map((difference) => ({
+    kind: "weaker",
+    what: `${name} ${difference.field}`,
+    wanted: difference.wanted,
+    is: difference.is,
+  }));
+}
+
+/** A client cannot ask for it: the setting is not the stream's but the server's, and only its monitoring tells. */
+async function checkSync(url: string): Promise<Finding[]> {
+  const what = `sync_interval of ${url}`;
+  try {
+    const answer = await fetch(`${url}/jsz`, { signal: AbortSignal.timeout(MONITOR_TIMEOUT_MS) });
+    const { config } = (await answer.json()) as {
+      config?: { sync_always?: boolean; sync_interval?: number };
+    };
+    if (config?.sync_always === true) return [];
+    const seconds = (config?.sync_interval ?? 0) / 1e9;
+    return [{ kind: "weaker", what, wanted: "always", is: `every ${seconds} s` }];
+  } catch (cause) {
+    return [{ kind: "unseen", what, wanted: "always", is: String(cause) }];
+  }
+}
+
+function isAtLeast(version: string, wanted: string): boolean {
+  const [is, least] = [version, wanted].map((text) => text.split(/[.-]/, 3).map(Number));
+  const index = least?.findIndex((part, i) => is?.[i] !== part) ?? -1;
+  return index === -1 || Number(is?.[index]) > Number(least?.[index]);
+}
