@@ -16,8 +16,8 @@ export function readCoordinatorConfig(environment: Environment = process.env) {
       /** Beyond the expiry that the fraud service sees to. */
       IN_REVIEW_DEADLINE_MS: milliseconds(MINUTE),
       // Short: a customer who does not know whether money was taken asks, or pays again.
-      CHARGING_DEADLINE_MS: milliseconds(20_000),
-      /** After each of these the participant is asked again. */
+      CHARGING_DEADLINE_MS: milliseconds(30_000),
+      /** After this the participant is asked again, and then after twice as long each time. */
       FULFILLING_DEADLINE_MS: milliseconds(MINUTE),
       REFUNDING_DEADLINE_MS: milliseconds(MINUTE),
       RELEASING_DEADLINE_MS: milliseconds(MINUTE),

@@ -1,5 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import {
+  type Timestamp,
+  timestampDate,
+  timestampFromDate,
+  timestampFromMs,
+  timestampMs,
+} from "@bufbuild/protobuf/wkt";
 import {
   CheckoutStateSchema,
   DeferredEventSchema,
@@ -18,7 +24,6 @@ import {
   type Command,
   table as checkoutTable,
   type Event,
-  type Reason,
   type Rule,
   type State,
   type Table,
@@ -55,7 +60,8 @@ interface Step {
 /**
  * What `happening` means for the checkout, by the table: the messages to store, none if it is ignored.
  *
- * I5: each transition is one state message, and with it in the same batch go its commands, its timer or its end.
+ * I5: each transition is one state message, and with it in the same batch go its commands, its timer or its end. What
+ * leaves the state as it is but has to be remembered (a deferred event, a compensation) is a state message, too.
  * A transition may let deferred events take effect, which makes further transitions of the same decision.
  *
  * @param before The checkout so far, undefined if none has begun.
@@ -104,7 +110,7 @@ function take(checkout: Checkout, circumstances: Circumstances): Step | undefine
       return { checkout: enter(checkout, rule, circumstances), send: rule.send };
     case "repeat":
       return {
-        checkout: { ...checkout, ...deadlineOf(checkout.state, circumstances) },
+        checkout: { ...checkout, deadline: laterDeadline(checkout, circumstances) },
         send: rule.send,
       };
     case "defer":
@@ -132,7 +138,7 @@ function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: C
   return {
     ...kept,
     state: rule.to,
-    reason: (rule.reason ?? checkout.reason) satisfies Reason | string,
+    reason: rule.reason ?? checkout.reason,
     history: [
       ...checkout.history,
       create(TransitionSchema, { state: rule.to, at: timestampFromDate(now), cause: event }),
@@ -167,6 +173,16 @@ function deadlineOf(state: string, { happening, deadlines }: Circumstances): Pic
   if (!(state in deadlines)) return {};
   const from = state === "in_review" ? (happening.expiresAt ?? happening.now) : happening.now;
   return { deadline: timestampFromDate(new Date(from.getTime() + deadlines[state as keyof Deadlines])) };
+}
+
+/** As long again as the checkout has been in its state, so that a participant that stays away is asked ever more rarely. */
+function laterDeadline(
+  { state, history }: Checkout,
+  { happening: { now }, deadlines }: Circumstances,
+): Timestamp {
+  const entered = history.at(-1)?.at;
+  const waited = entered === undefined ? 0 : now.getTime() - timestampMs(entered);
+  return timestampFromMs(now.getTime() + Math.max(deadlines[state as keyof Deadlines], waited));
 }
 
 /** Whether the checkout has dealt with this event before: a redelivery is no news. */

@@ -31,10 +31,10 @@ import type { Checkout } from "./messages.ts";
 import type { Event, Table } from "./table.ts";
 
 /**
- * One handler for each event of the table.
+ * One handler for each event of the table but the deadline, which is {@linkcode timer}'s.
  * @param table Default: the checkout's.
  */
-export function handlers(deadlines: Deadlines, table?: Table): readonly AnyHandler[] {
+export function eventHandlers(deadlines: Deadlines, table?: Table): readonly AnyHandler[] {
   const on = <S extends DescMessage>(
     contract: Contract<S>,
     details: (message: MessageShape<S>) => Partial<Happening> = () => ({}),
@@ -69,11 +69,16 @@ export function handlers(deadlines: Deadlines, table?: Table): readonly AnyHandl
     on(orderShipped),
     on(orderActivated),
     on(fulfillmentFailed),
-    timer(deadlines, table),
   ];
 }
 
-function timer(deadlines: Deadlines, table: Table | undefined): Handler<typeof DeadlinePassedSchema> {
+/** Every event of the table. */
+export function handlers(deadlines: Deadlines, table?: Table): readonly AnyHandler[] {
+  return [...eventHandlers(deadlines, table), timer(deadlines, table)];
+}
+
+/** Moves a checkout on whose deadline has passed. */
+export function timer(deadlines: Deadlines, table?: Table): Handler<typeof DeadlinePassedSchema> {
   return {
     contract: deadlinePassed,
     keys: ({ orderId }) => [key(checkoutState, orderId)],

@@ -1,14 +1,18 @@
 import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
+import { consumersOf } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
+import { afterCatchUp, catchUp } from "./catch_up.ts";
 import { readCoordinatorConfig } from "./config.ts";
-import { handlers } from "./handlers.ts";
+import { eventHandlers, timer } from "./handlers.ts";
 import { sweepRegularly } from "./sweep.ts";
 
 await run("coordinator", async (life) => {
   const config = readCoordinatorConfig();
   const { deadlines } = config;
   const service = await connectService("coordinator", { config, ...life });
-  consume(service, handlers(deadlines));
+  const answers = consumersOf("coordinator").filter(({ stream }) => stream !== service.ledger.stream);
+  const caughtUp = catchUp(service.jsm, answers);
+  consume(service, [...eventHandlers(deadlines), afterCatchUp(timer(deadlines), caughtUp)]);
   const sweeping = new AbortController();
   const swept = sweepRegularly({
     ...service,

@@ -25,7 +25,7 @@ export type Order = MessageShape<typeof OrderSchema>;
 /** A checkout that has begun: it has its order. */
 export type Checkout = MessageShape<typeof CheckoutStateSchema> & { order: Order };
 
-/** @param options.last Whether the checkout ends with this snapshot: its timer goes with it. */
+/** @param options.end Whether the checkout ends with this snapshot: its timer goes with it. */
 export function stateMessage(checkout: Checkout, options: { end: boolean }): Outgoing {
   const { orderId } = checkout.order;
   const cancels = subjectOf(checkoutTimer, orderId);

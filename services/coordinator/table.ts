@@ -60,7 +60,7 @@ export type Reason =
  * What an event means in a state.
  * - `go`: enter another state and send commands. `reason` is set on the way to `cancelled`, and stays.
  * - `defer`: keep the event; it is looked at again in every state that is entered later (UML: deferred event).
- * - `repeat`: stay, send the commands again, wait for another deadline.
+ * - `repeat`: stay, send the commands again, wait for twice as long.
  * - `compensate`: stay; the event's effect came too late and is undone by these commands (none: what is under way undoes
  *   it). Once for each event; an event that was part of the history is no news and is ignored.
  * - `ignore`: stay and change nothing.

@@ -30,6 +30,10 @@ const reserve: Handler<typeof ReserveStockSchema> = {
   keys: ({ orderId, lines }) => [key(reservation, orderId), ...lines.map((line) => key(item, line.sku))],
   decide(view, { orderId, lines }) {
     if (view.get(reservation, orderId) !== undefined) return { kind: "done", messages: [] };
+    // Each line is one move of one item; two of the same would both start from what is stored.
+    if (new Set(lines.map(({ sku }) => sku)).size < lines.length) {
+      return { kind: "dead", reason: "a sku is on two lines" };
+    }
     const shortages = lines.flatMap((line) => {
       const available = view.get(item, line.sku)?.available ?? 0n;
       return available < line.quantity ? [{ sku: line.sku, requested: line.quantity, available }] : [];

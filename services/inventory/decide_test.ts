@@ -65,6 +65,17 @@ describe("reserve", () => {
     });
   });
 
+  it("refuses a command that names a sku twice", () => {
+    const command = create(ReserveStockSchema, {
+      orderId: "o1",
+      lines: [
+        { sku: "mug", quantity: 1 },
+        { sku: "mug", quantity: 1 },
+      ],
+    });
+    expect(shop({ mug: 5 }).handle(reserve, command).outcome).toMatchObject({ kind: "dead" });
+  });
+
   it("rejects a sku that does not exist", () => {
     expect(handle(shop({}), reserve, reserveCommand("o1", { ghost: 1 }))).toContain(
       "inventory.stock_rejected.o1",

@@ -17,7 +17,8 @@ export const file_shop_checkout_v1_checkout_state: GenFile = /*@__PURE__*/
   fileDesc("CiVzaG9wL2NoZWNrb3V0L3YxL2NoZWNrb3V0X3N0YXRlLnByb3RvEhBzaG9wLmNoZWNrb3V0LnYxIvgBCg1DaGVja291dFN0YXRlEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchINCgVzdGF0ZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSLQoHaGlzdG9yeRgEIAMoCzIcLnNob3AuY2hlY2tvdXQudjEuVHJhbnNpdGlvbhIsCghkZWFkbGluZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoIZGVmZXJyZWQYBiADKAsyHy5zaG9wLmNoZWNrb3V0LnYxLkRlZmVycmVkRXZlbnQSEwoLY29tcGVuc2F0ZWQYByADKAkiUgoKVHJhbnNpdGlvbhINCgVzdGF0ZRgBIAEoCRImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFY2F1c2UYAyABKAkiTgoNRGVmZXJyZWRFdmVudBINCgVldmVudBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp, file_shop_order_v1_order]);
 
 /**
- * checkout.state.<order>: one message per transition, each a full snapshot; the last one is the state.
+ * checkout.state.<order>: one message per transition, each a full snapshot; the last one is the state. An event that is
+ * deferred or compensated, and a command that is sent again, are remembered by a snapshot with the same history.
  *
  * @generated from message shop.checkout.v1.CheckoutState
  */
@@ -63,7 +64,7 @@ export type CheckoutState = Message<"shop.checkout.v1.CheckoutState"> & {
   deferred: DeferredEvent[];
 
   /**
-   * Late events that were answered with a compensation, so that a redelivery is not answered again.
+   * Late events whose effect is undone, by a compensation or by what was under way, so that a redelivery is no news.
    *
    * @generated from field: repeated string compensated = 7;
    */

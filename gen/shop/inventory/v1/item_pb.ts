@@ -41,7 +41,7 @@ export type Item = Message<"shop.inventory.v1.Item"> & {
   available: bigint;
 
   /**
-   * Units taken by orders that are live or completed. Given back when an order is cancelled.
+   * Units taken by orders that are live or completed: held or sold. Given back when an order is cancelled.
    *
    * @generated from field: int64 reserved = 5;
    */
