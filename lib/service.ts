@@ -8,6 +8,7 @@ import {
   consumersOf,
   inboxOf,
   Ledger,
+  Link,
   ledgerOf,
   Processor,
   startCheck,
@@ -69,10 +70,17 @@ export async function connectObserver(
   log.level = config.LOG_LEVEL;
   const metrics = createMetrics(name);
   const connection = await connectAs(name, config, log);
+  const link = new Link(connection);
   let stopping = false;
-  stack.defer(() => {
+  stack.defer(async () => {
     stopping = true;
-    return connection.drain();
+    // What a lost connection has not delivered yet, it never will; nothing acknowledged depends on it.
+    if (!link.up) return connection.close();
+    try {
+      await connection.drain();
+    } catch (cause) {
+      log.warn({ err: cause }, "the connection was lost while it was drained");
+    }
   });
   void connection.closed().then((cause) => {
     // The client gives up when its credential is refused. A process that is started again reads it anew.
@@ -122,7 +130,10 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
       consumers: consumersOf(name),
       handlers,
       log,
-      onDelivery: ({ subject, outcome, redelivered, ms }) => {
+      // Whatever is about an order has its id in its subject.
+      describe: (id) => (id.startsWith("ord_") ? { order_id: id.split(".")[0] } : {}),
+      onDelivery: ({ subject, fields, outcome, redelivered, ms }) => {
+        log.info({ ...fields, outcome, ms: Math.round(ms) }, "handled");
         metrics.deliverySeconds.observe({ subject, outcome }, ms / 1000);
         if (redelivered) metrics.redeliveries.inc({ subject });
       },

@@ -8,6 +8,7 @@ export * from "./credentials.ts";
 export * from "./dead_letter.ts";
 export * from "./dead_letters.ts";
 export * from "./ledger.ts";
+export * from "./link.ts";
 export * from "./processor.ts";
 export * from "./read.ts";
 export * from "./start_check.ts";
