@@ -4,7 +4,14 @@ import { routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import type { Logger } from "pino";
 import type { z } from "zod";
-import { LedgerBusyError, LedgerTimeoutError, type TraceContext, traceFrom, traceId } from "../nats/mod.ts";
+import {
+  isUnavailable,
+  LedgerBusyError,
+  LedgerTimeoutError,
+  type TraceContext,
+  traceFrom,
+  traceId,
+} from "../nats/mod.ts";
 import type { Metrics } from "./metrics.ts";
 import { Problem, problemResponse } from "./problem.ts";
 
@@ -58,16 +65,10 @@ export function createApp(options: { log: Logger; metrics: Metrics }): Hono<Env>
   );
   app.onError((cause, context) => {
     if (cause instanceof Problem) return problemResponse(context, cause);
-    if (cause instanceof LedgerTimeoutError || cause instanceof LedgerBusyError) {
-      context.var.log.warn({ err: cause }, "a request could not be stored in time");
-      return problemResponse(
-        context,
-        new Problem(503, "unavailable", {
-          title: "Not available right now",
-          detail: "The request may or may not have been stored. Send it again: it will be carried out once",
-          headers: { "retry-after": "1" },
-        }),
-      );
+    const unavailable = unavailableProblem(cause);
+    if (unavailable !== undefined) {
+      context.var.log.warn({ err: cause, path: context.req.path }, "a request could not be served in time");
+      return problemResponse(context, unavailable);
     }
     context.var.log.error({ err: cause, path: context.req.path }, "a request failed");
     return problemResponse(
@@ -79,6 +80,19 @@ export function createApp(options: { log: Logger; metrics: Metrics }): Hono<Env>
     );
   });
   return app;
+}
+
+/** What a client is told when the ledger or the server behind it has no answer right now. */
+function unavailableProblem(cause: unknown): Problem | undefined {
+  const unstored = cause instanceof LedgerTimeoutError || cause instanceof LedgerBusyError;
+  if (!unstored && !isUnavailable(cause)) return undefined;
+  return new Problem(503, "unavailable", {
+    title: "Not available right now",
+    detail: unstored
+      ? "The request may or may not have been stored. Send it again: it will be carried out once"
+      : "The streams cannot be read right now. Try again",
+    headers: { "retry-after": "1" },
+  });
 }
 
 /**

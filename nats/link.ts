@@ -1,4 +1,4 @@
-import type { NatsConnection } from "@nats-io/transport-node";
+import { errors, type NatsConnection } from "@nats-io/transport-node";
 
 /** What was asked over a connection will not be answered over it: it is gone, and whether it was heard is unknown. */
 export class LinkLostError extends Error {
@@ -56,4 +56,17 @@ export class Link {
       reject(new LinkLostError("Cannot get an answer: the connection to NATS is lost"));
     }
   }
+}
+
+/** Whether this says that the server could not be asked or did not answer, rather than what it answered. */
+export function isUnavailable(cause: unknown): boolean {
+  return (
+    cause instanceof LinkLostError ||
+    cause instanceof errors.TimeoutError ||
+    cause instanceof errors.NoRespondersError ||
+    cause instanceof errors.RequestError ||
+    cause instanceof errors.ConnectionError ||
+    cause instanceof errors.ClosedConnectionError ||
+    cause instanceof errors.DrainingConnectionError
+  );
 }
