@@ -74,6 +74,8 @@ export interface World extends AsyncDisposable {
   /** Where the next order is placed: several order services take turns. */
   orderUrl(): string;
   readonly orderUrls: string[];
+  /** What is put here lives as long as the world, and is there when it is audited. */
+  readonly stack: AsyncDisposableStack;
 }
 
 /** Messages under way when a process is killed come again after `ack_wait`; several kills may hit one order in a row. */
@@ -129,6 +131,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     deadLetters: 0,
     orderUrls,
     orderUrl: () => orderUrls[turn++ % orderUrls.length] as string,
+    stack: opened,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
 }

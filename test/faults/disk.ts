@@ -1,0 +1,41 @@
+import { randomUUID } from "node:crypto";
+import { exampleOrder, until } from "../support/mod.ts";
+import type { Fault } from "./fault.ts";
+import { post, underLoad } from "./load.ts";
+
+/** About eighty orders. */
+const SMALL = "1500KB";
+/** Until the store is full, on a machine that does many other things. */
+const FULL_MS = 120_000;
+
+const diskFull: Fault = {
+  name: "disk_full",
+  does: `all streams together may take ${SMALL}; when they have, nat-server starts again with more`,
+  passes:
+    "customers are told 503, nothing that was accepted is lost, and everything goes on by itself once there is room",
+  world: { nodes: { count: 1, maxFileStore: SMALL } },
+  async run(world, extent) {
+    const { nodes, tally } = world;
+    if (nodes === undefined) throw new RangeError("Cannot fill the store: it is not this test's own");
+    const wrong: string[] = [];
+    await underLoad(world, extent, async () => {
+      await until("the store to be full", () => tally.refused > 0, { timeoutMs: FULL_MS });
+      const { status, type } = await post(world.orderUrl(), "/orders", {
+        key: randomUUID(),
+        body: exampleOrder,
+      });
+      if (status !== 503 || !type.startsWith("application/problem+json")) {
+        wrong.push(`while the store was full, an order was answered with ${status} ${type}`);
+      }
+      const health = await world.shop.call("order", "/healthz");
+      if (health.status !== 200)
+        wrong.push(`/healthz of order was ${health.status} while the store was full`);
+      const [node = ""] = nodes.names;
+      await nodes.stop(node);
+      await nodes.start(node, { maxFileStore: "1GB" });
+    });
+    return wrong;
+  },
+};
+
+export const diskFaults: readonly Fault[] = [diskFull];
