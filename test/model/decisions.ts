@@ -1,13 +1,15 @@
 import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { type Timestamp, timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import * as contracts from "../../nats/contracts/mod.ts";
 import {
   type Contract,
   checkoutState,
   deadlinePassed,
   type Outgoing,
+  orderCancelRequested,
   reviewDue,
   splitSubject,
+  subjectOf,
 } from "../../nats/contracts/mod.ts";
 import { type AnyHandler, newTrace, type Outcome, type View } from "../../nats/mod.ts";
 import { decideReview } from "../../services/fraud/decide.ts";
@@ -55,23 +57,26 @@ export class Decisions {
   readonly sent: Interner<Sent>;
   readonly flights: Interner<Flight>;
   readonly world: World;
+  /** The customer's request to cancel. */
+  readonly cancel: number;
   readonly #made = new Map<string, Change>();
+  readonly #named: (readonly number[])[] = [];
+  readonly #oldTimers = new Map<string, number>();
+  readonly #subjects: readonly string[];
 
   constructor(world: World) {
     this.world = world;
     this.values = new Interner((value) => `${value.$typeName} ${bytesOf(value)}`);
     this.sent = new Interner(({ subject, value }) => `${subject} ${bytesOf(value)}`);
     this.flights = new Interner<Flight>(textOf);
-  }
-
-  handlerOf({ kind }: Sent): AnyHandler | undefined {
-    return this.world.handlers.get(kind);
+    this.cancel = this.sent.id({ ...world.cancel, kind: orderCancelRequested.subject });
+    this.#subjects = cells.map((cell) => world.keys[cell].subject);
   }
 
   /** What the message's consumer decides about it. */
   receive(message: number, state: readonly number[]): Change {
     const sent = this.sent.get(message);
-    return this.#make(`m${message}`, sent, state, (handler, view) =>
+    return this.#make(`m${message}`, message, state, (handler, view) =>
       handler.decide(view, sent.value, deliveryOf(sent)),
     );
   }
@@ -79,7 +84,7 @@ export class Decisions {
   /** What the service that has begun an effect because of a message makes of the answer. */
   conclude(message: number, answer: Answer, state: readonly number[]): Change {
     const sent = this.sent.get(message);
-    return this.#make(`f${message} ${answer.kind}`, sent, state, (handler, view) => {
+    return this.#make(`f${message} ${answer.kind}`, message, state, (handler, view) => {
       if (handler.conclude === undefined) throw new TypeError(`Cannot conclude ${sent.kind}`);
       return handler.conclude(view, sent.value, answer, deliveryOf(sent));
     });
@@ -91,41 +96,65 @@ export class Decisions {
     const name = `${decision} ${state[index]}`;
     const known = this.#made.get(name);
     if (known !== undefined) return known;
-    const view = this.#view(state, ["screening"]);
+    const view = this.#view(state, [index]);
     const { messages } = decideReview(view, orderId, { decision, reviewer: "eve", note: "", now: NOW });
     return this.#remember(name, { kind: "done", messages }, state);
   }
 
-  /** A fired timer of the checkout. */
-  deadline(init: { version: number; deadline: Timestamp }): Value {
-    return create(deadlinePassed.schema, { orderId, state: "any", ...init });
+  /** A fired timer of the checkout, as a message. */
+  oldTimer(version: number, deadline: Date): number {
+    const name = `${version} ${deadline.getTime()}`;
+    const known = this.#oldTimers.get(name);
+    if (known !== undefined) return known;
+    const init = { orderId, state: "any", version, deadline: timestampFromDate(deadline) };
+    const value = create(deadlinePassed.schema, init);
+    const subject = subjectOf(deadlinePassed, orderId);
+    const id = this.sent.id({ subject, kind: deadlinePassed.subject, value });
+    this.#oldTimers.set(name, id);
+    return id;
   }
 
   #make(
     what: string,
-    sent: Sent,
+    message: number,
     state: readonly number[],
     decide: (handler: AnyHandler, view: View) => Outcome<Effect>,
   ): Change {
-    const handler = this.handlerOf(sent);
-    if (handler === undefined) throw new TypeError(`Cannot deliver ${sent.kind}: nobody takes it`);
-    const subjects = handler
-      .keys(sent.value as never, splitSubject(sent.subject).id)
-      .map((key) => key.subject);
-    const named = cells.filter((cell) => subjects.includes(this.world.keys[cell].subject));
-    const name = `${what} ${named.map((cell) => state[cells.indexOf(cell)])}`;
-    return this.#made.get(name) ?? this.#remember(name, decide(handler, this.#view(state, named)), state);
+    const named = this.#cellsOf(message);
+    let name = what;
+    for (const cell of named) name += ` ${state[cell]}`;
+    const known = this.#made.get(name);
+    if (known !== undefined) return known;
+    return this.#remember(name, decide(this.#handlerOf(message), this.#view(state, named)), state);
+  }
+
+  #handlerOf(message: number): AnyHandler {
+    const { kind } = this.sent.get(message);
+    const handler = this.world.handlers.get(kind);
+    if (handler === undefined) throw new TypeError(`Cannot deliver ${kind}: nobody takes it`);
+    return handler;
+  }
+
+  /** The entities that a message's consumer names, by index. */
+  #cellsOf(message: number): readonly number[] {
+    const known = this.#named[message];
+    if (known !== undefined) return known;
+    const { subject, value } = this.sent.get(message);
+    const keys = this.#handlerOf(message).keys(value as never, splitSubject(subject).id);
+    const named = keys.map((key) => cells.findIndex((cell) => this.world.keys[cell].subject === key.subject));
+    this.#named[message] = named;
+    return named;
   }
 
   /** Shows exactly what the handler named, as the ledger does. */
-  #view(state: readonly number[], named: readonly (typeof cells)[number][]): View {
+  #view(state: readonly number[], named: readonly number[]): View {
     return {
       get: <S extends DescMessage>(contract: Contract<S>, id: string) => {
         const subject = `${contract.subject}.${id}`;
-        const cell = named.find((name) => this.world.keys[name].subject === subject);
+        const cell = named.find((index) => this.#subjects[index] === subject);
         if (cell === undefined)
           throw new ReferenceError(`Cannot read ${subject}: the handler does not name it`);
-        const value = state[cells.indexOf(cell)];
+        const value = state[cell];
         return (value ? this.values.get(value) : undefined) as MessageShape<S> | undefined;
       },
     };

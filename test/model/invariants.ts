@@ -1,5 +1,4 @@
 import type { MessageShape } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
   type checkoutState,
   deadlinePassed,
@@ -9,13 +8,12 @@ import {
   type reservation,
   type screening,
   type shipment,
-  subjectOf,
 } from "../../nats/contracts/mod.ts";
 import type { Event, State as Step } from "../../services/coordinator/table.ts";
 import type { Decisions } from "./decisions.ts";
 import type { Move, Provider } from "./moves.ts";
 import { isPending, type State } from "./state.ts";
-import { type Cell, cells, DEADLINE, OLD_DEADLINE, orderId, quantity } from "./world.ts";
+import { type Cell, cells, DEADLINE, OLD_DEADLINE, quantity } from "./world.ts";
 
 /** Everything that can be said about the order, in words of the shop. */
 interface Picture {
@@ -171,9 +169,7 @@ function wrongTimers(state: State, { checkout }: Picture, decisions: Decisions):
   for (let version = 1; version <= checkout.history.length; version++) {
     for (const deadline of [OLD_DEADLINE, DEADLINE]) {
       if (version === checkout.history.length && deadline === DEADLINE && checkout.deadline) continue;
-      const value = decisions.deadline({ version, deadline: timestampFromDate(deadline) });
-      const subject = subjectOf(deadlinePassed, orderId);
-      const id = decisions.sent.id({ subject, kind: deadlinePassed.subject, value });
+      const id = decisions.oldTimer(version, deadline);
       const { writes, says } = decisions.receive(id, state.cells);
       if (writes.length + says.length > 0) return `an old timer, of version ${version}, made a difference`;
     }

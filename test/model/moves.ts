@@ -65,7 +65,7 @@ export function* movesOf(state: State, moves: Moves): Generator<Move> {
       says: [],
     };
   }
-  const cancel = decisions.sent.id({ ...decisions.world.cancel, kind: "order.cancel_requested" });
+  const { cancel } = decisions;
   if (!state.messages.some((entry) => entry >> 1 === cancel)) {
     const messages = withMessage(state.messages, cancel, true);
     yield { label: "customer asks to cancel", to: { ...state, messages }, fair: false, says: [] };
