@@ -7,7 +7,9 @@ import { type CommitOutcome, commit } from "./commit.ts";
 import type { Log } from "./connection.ts";
 import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/mod.ts";
 import { Link, LinkLostError } from "./link.ts";
-import { readLast, UnreadableStateError } from "./read.ts";
+import { backoffMs, pause } from "./pause.ts";
+import { readLast } from "./read.ts";
+import { StateCache } from "./state_cache.ts";
 import type { TraceContext } from "./trace.ts";
 
 /** The state that a decision is made on: the last message of each key that the task named. */
@@ -67,25 +69,13 @@ export class LedgerBusyError extends Error {
 
 /** Tasks that may wait for a commit. Consumers are bounded by `max_ack_pending`; this bounds HTTP. */
 export const MAX_WAITING = 20_000;
-/** States kept in memory, a few kilobytes each. */
-const MAX_CACHED = 10_000;
 /** A cached state that is not written under guard may be this old at most, where several instances share a ledger. */
 const MAX_CACHE_AGE_MS = 5_000;
-/** More reads than this at once only wait in the server's queue, and time out there. */
-const MAX_READS = 256;
 /** Instances that contend for a key come back at different moments within this span. */
 const CONTENTION_MS = 10;
-const MAX_BACKOFF_MS = 2_000;
+/** Between commits that are not stored. */
+const BACKOFF = { firstMs: 10, maxMs: 2_000 };
 const NEVER = Number.NEGATIVE_INFINITY;
-
-interface Cached {
-  seq: number;
-  value: MessageShape<DescMessage> | undefined;
-  /** It was the leader's last word at some moment after this: when the read, or the commit, began; `performance.now()`. */
-  at: number;
-  /** When the commit that wrote it was answered: a read that began before may have missed it. */
-  writtenAt: number;
-}
 
 interface Job {
   task: Task<unknown>;
@@ -119,15 +109,11 @@ export class Ledger implements AsyncDisposable {
   readonly stream: string;
   readonly #connection: NatsConnection;
   readonly #link: Link;
-  readonly #jsm: JetStreamManager;
   readonly #options: LedgerOptions;
-  readonly #cache = new Map<string, Cached>();
-  readonly #loading = new Map<string, Promise<void>>();
+  readonly #cache: StateCache;
   readonly #closing = new AbortController();
   /** Every task that is not settled, in order of arrival. */
   readonly #line = new Set<Job>();
-  #reads = 0;
-  readonly #readers: (() => void)[] = [];
   #warnedAt = NEVER;
   /** Something in line may have become decidable since the line was last walked. */
   #changed = false;
@@ -139,8 +125,12 @@ export class Ledger implements AsyncDisposable {
     this.stream = options.stream;
     this.#connection = connection;
     this.#link = new Link(connection);
-    this.#jsm = jsm;
     this.#options = options;
+    this.#cache = new StateCache({
+      read: (key) => this.#link.ask(() => readLast(jsm, options.stream, key)),
+      signal: this.#closing.signal,
+      warn: (fields, text) => this.#warn(fields, text),
+    });
   }
 
   /**
@@ -209,69 +199,19 @@ export class Ledger implements AsyncDisposable {
 
   /** Has a task decided as soon as all its keys are in memory, read after `oldest`. */
   #prepare(job: Job, oldest = performance.now() - MAX_CACHE_AGE_MS): void {
-    const missing = job.task.keys.filter((key) => !this.#isFresh(key, oldest));
+    const missing = job.task.keys.filter((key) => !this.#cache.isFresh(key, oldest));
     job.ready = missing.length === 0;
     if (job.ready) {
       this.#wake();
       return;
     }
-    Promise.all(missing.map((key) => this.#load(key, oldest))).then(
+    Promise.all(missing.map((key) => this.#cache.load(key, oldest))).then(
       () => {
         job.ready = true;
         this.#wake();
       },
       (cause) => job.reject(cause),
     );
-  }
-
-  #isFresh(key: Key, oldest: number): boolean {
-    return (this.#cache.get(key.subject)?.at ?? NEVER) >= oldest;
-  }
-
-  /** Reads a key from the leader, unless a read that began after `oldest` is under way. */
-  async #load(key: Key, oldest: number): Promise<void> {
-    for (let under = this.#loading.get(key.subject); under; under = this.#loading.get(key.subject)) {
-      await under;
-      if (this.#isFresh(key, oldest)) return;
-    }
-    const reading = this.#read(key).finally(() => this.#loading.delete(key.subject));
-    this.#loading.set(key.subject, reading);
-    await reading;
-  }
-
-  async #read(key: Key): Promise<void> {
-    if (this.#reads >= MAX_READS) await new Promise<void>((resolve) => this.#readers.push(resolve));
-    else this.#reads += 1;
-    try {
-      for (let attempt = 1; ; attempt++) {
-        const at = performance.now();
-        try {
-          const { seq, value } = await this.#link.ask(() => readLast(this.#jsm, this.stream, key));
-          const cached = this.#cache.get(key.subject);
-          // A commit of ours may have overtaken the read. One that was answered before it began has not: then a lower
-          // sequence means that messages were removed.
-          const overtaken = cached !== undefined && cached.seq > seq && cached.writtenAt > at;
-          if (!overtaken) this.#remember(key.subject, { seq, value, at, writtenAt: NEVER });
-          return;
-        } catch (cause) {
-          if (this.#closing.signal.aborted || cause instanceof UnreadableStateError) throw cause;
-          this.#warn({ err: cause, subject: key.subject, attempt }, "cannot read state, trying again");
-          await this.#pause(attempt);
-        }
-      }
-    } finally {
-      const next = this.#readers.shift();
-      if (next === undefined) this.#reads -= 1;
-      else next();
-    }
-  }
-
-  #remember(subject: string, entry: Cached): void {
-    this.#cache.delete(subject);
-    this.#cache.set(subject, entry);
-    if (this.#cache.size <= MAX_CACHED) return;
-    const [oldest] = this.#cache.keys();
-    if (oldest !== undefined) this.#cache.delete(oldest);
   }
 
   #wake(): void {
@@ -287,7 +227,7 @@ export class Ledger implements AsyncDisposable {
       this.#changed = false;
       const stored = await this.#commitReady();
       if (stored === true) this.#failures = 0;
-      if (stored === false) await this.#pause(++this.#failures);
+      if (stored === false) await pause(backoffMs(++this.#failures, BACKOFF), this.#closing.signal);
     }
     this.#pumping = false;
   }
@@ -341,14 +281,14 @@ export class Ledger implements AsyncDisposable {
     const jobs = decided.map(({ job }) => job).filter((job) => this.#line.has(job));
     switch (outcome.kind) {
       case "committed":
-        this.#rememberStored(batch, { lastSeq: outcome.lastSeq, started, ended });
+        this.#rememberStored(batch, outcome.lastSeq, { started, ended });
         for (const { job, result } of decided) job.resolve(result);
         return true;
       case "conflict":
         return this.#separate(batch, jobs);
       case "unknown":
         this.#warn({ err: outcome.cause, stream: this.stream }, "a commit got no answer, reading again");
-        for (const job of jobs) for (const { subject } of job.task.keys) this.#cache.delete(subject);
+        for (const job of jobs) for (const { subject } of job.task.keys) this.#cache.forget(subject);
         for (const job of jobs) this.#prepare(job);
         return false;
       case "busy":
@@ -403,7 +343,7 @@ export class Ledger implements AsyncDisposable {
     try {
       const { messages, result } = job.task.decide(this.#view(guards, batch));
       if (messages.length === 0) {
-        const confirmed = keys.every((key) => batch.has(key.subject) || this.#isFresh(key, job.since));
+        const confirmed = keys.every((key) => batch.has(key.subject) || this.#cache.isFresh(key, job.since));
         return confirmed ? { kind: "decided", result } : { kind: "unread", oldest: job.since };
       }
       checkMessages(messages, keys);
@@ -426,17 +366,11 @@ export class Ledger implements AsyncDisposable {
   }
 
   /** Keeps the new state of the keys; events and commands are nobody's state here. */
-  #rememberStored(
-    batch: Batch,
-    { lastSeq, started, ended }: { lastSeq: number; started: number; ended: number },
-  ): void {
+  #rememberStored(batch: Batch, lastSeq: number, span: { started: number; ended: number }): void {
     const keys = new Set(batch.guarded());
     for (const { message, seq } of batch.stored(lastSeq)) {
-      const cached = this.#cache.get(message.subject);
-      if (cached === undefined && !keys.has(message.subject)) continue;
-      // A read that was answered meanwhile may have shown what somebody else wrote after it.
-      if (cached !== undefined && cached.seq > seq) continue;
-      this.#remember(message.subject, { seq, value: message.value, at: started, writtenAt: ended });
+      const isKey = keys.has(message.subject);
+      this.#cache.store(message.subject, { seq, value: message.value }, { isKey, span });
     }
   }
 
@@ -454,8 +388,8 @@ export class Ledger implements AsyncDisposable {
       [...keys.values()].map(async (key) => {
         if (!written.has(key.subject)) return;
         const before = this.#cache.get(key.subject)?.seq;
-        this.#cache.delete(key.subject);
-        await this.#load(key, performance.now());
+        this.#cache.forget(key.subject);
+        await this.#cache.load(key, performance.now());
         if (this.#cache.get(key.subject)?.seq !== before) changed.add(key.subject);
       }),
     );
@@ -474,17 +408,6 @@ export class Ledger implements AsyncDisposable {
     if (performance.now() - this.#warnedAt < 1_000) return;
     this.#warnedAt = performance.now();
     this.#options.log.warn(fields, text);
-  }
-
-  /** Waits longer after each failure, with jitter, and no longer than the ledger lives. */
-  async #pause(failures: number): Promise<void> {
-    const delay = Math.min(MAX_BACKOFF_MS, 10 * 2 ** failures) * (0.5 + Math.random() / 2);
-    const { signal } = this.#closing;
-    try {
-      await sleep(delay, undefined, { signal });
-    } catch (cause) {
-      if (!signal.aborted) throw cause;
-    }
   }
 }
 

@@ -9,6 +9,7 @@ export * from "./dead_letter.ts";
 export * from "./dead_letters.ts";
 export * from "./ledger.ts";
 export * from "./link.ts";
+export * from "./pause.ts";
 export * from "./processor.ts";
 export * from "./read.ts";
 export * from "./start_check.ts";

@@ -8,6 +8,7 @@ import { changeLetter } from "./dead_letter.ts";
 import { isForged } from "./forged.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import { type Ledger, LedgerBusyError, LedgerTimeoutError, type View } from "./ledger.ts";
+import { backoffMs, pause } from "./pause.ts";
 import { type TraceContext, traceFrom, traceId } from "./trace.ts";
 
 /**
@@ -90,7 +91,6 @@ const PULL_EXPIRES_MS = 5_000;
 const WORKING_EVERY_MS = 3_000;
 /** A handler that throws this often for one message is not going to stop. */
 const MAX_THROWS = 5;
-const MAX_RETRY_MS = 10_000;
 /** Messages whose throws are counted at a time. */
 const MAX_COUNTED = 10_000;
 /** Deliveries have come to an end when there was none for so long, and none is under way whose end makes room for more. */
@@ -407,18 +407,4 @@ function traceOf({ headers }: Incoming): TraceContext {
 /** The same for each delivery of a message. */
 function idOf(msg: JsMsg): string {
   return `${msg.info.stream}/${msg.info.consumer}/${msg.seq}`;
-}
-
-/** Doubles with each failure up to a cap, with jitter, so that many who failed together do not come back together. */
-export function backoffMs(failures: number): number {
-  const ceiling = Math.min(MAX_RETRY_MS, 100 * 2 ** Math.min(failures, 16));
-  return Math.round(ceiling * (0.5 + Math.random() / 2));
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, { signal });
-  } catch (cause) {
-    if (!signal.aborted) throw cause;
-  }
 }

@@ -4,7 +4,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { consumerConfig, streamConfig } from "./apply.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
 import type { Log } from "./connection.ts";
-import { backoffMs } from "./processor.ts";
+import { backoffMs } from "./pause.ts";
 import { topology as shop, type Topology } from "./topology.ts";
 
 /** Something about the servers that is not as the topology asks. */
