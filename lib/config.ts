@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { MAX_IN_FLIGHT } from "./limits.ts";
 
 /** A person has to mend something before the service can start; the message says what. */
 export class StartError extends Error {
@@ -53,6 +54,8 @@ export const common = {
   NATS_MONITOR_URL: z.string().optional(),
   /** Address to listen on. Loopback unless said otherwise. */
   HOST: z.string().default("127.0.0.1"),
+  /** Requests that are handled at the same time; more are answered with 503. */
+  MAX_IN_FLIGHT: z.coerce.number().int().min(1).default(MAX_IN_FLIGHT),
   /** Bearer token of the operator endpoints. No default here: only the embedded run, on loopback, supplies one. */
   OPERATOR_TOKEN: z.string().min(1),
   /** Base URL under which messages name their schemas. */

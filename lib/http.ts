@@ -12,6 +12,7 @@ import {
   traceFrom,
   traceId,
 } from "../nats/mod.ts";
+import { limitInFlight, MAX_IN_FLIGHT } from "./limits.ts";
 import type { Metrics } from "./metrics.ts";
 import { Problem, problemResponse } from "./problem.ts";
 
@@ -25,10 +26,15 @@ const MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * The ground of a service's HTTP interface: trace context from `traceparent`, a log line and a metric for each request,
- * security headers, a limit on bodies, and every error as RFC 9457 problem details without a word about the inside.
+ * security headers, limits on bodies and on requests under way, and every error as RFC 9457 problem details without a word about the inside.
  */
-export function createApp(options: { log: Logger; metrics: Metrics }): Hono<Env> {
-  const { metrics } = options;
+export function createApp(options: {
+  log: Logger;
+  metrics: Metrics;
+  /** Default {@linkcode MAX_IN_FLIGHT}. */
+  maxInFlight?: number;
+}): Hono<Env> {
+  const { metrics, maxInFlight = MAX_IN_FLIGHT } = options;
   const app = new Hono<Env>();
   app.use(async (context, next) => {
     const started = performance.now();
@@ -44,6 +50,7 @@ export function createApp(options: { log: Logger; metrics: Metrics }): Hono<Env>
     log.debug({ method, path, status, ms: Math.round(seconds * 1000) }, "request");
   });
   app.use(secureHeaders());
+  app.use(limitInFlight(maxInFlight));
   app.use(
     bodyLimit({
       maxSize: MAX_BODY_BYTES,

@@ -2,6 +2,7 @@ export * from "./config.ts";
 export * from "./health.ts";
 export * from "./http.ts";
 export * from "./lifetime.ts";
+export * from "./limits.ts";
 export * from "./log.ts";
 export * from "./metrics.ts";
 export * from "./operator.ts";

@@ -9,16 +9,26 @@ export interface ServeOptions {
   /** Variable that changes the port, for the error if it is taken. */
   portVariable: string;
   service: string;
+  /** Default 30,000: how long a client may take to send a request. */
+  requestTimeoutMs?: number;
+  /** Default 10,000: how long it may take to send the headers. */
+  headersTimeoutMs?: number;
 }
 
 export interface Server extends AsyncDisposable {
   readonly url: string;
 }
 
-/** How long a client may take to send a request, and an idle connection is kept. */
 const REQUEST_TIMEOUT_MS = 30_000;
 const HEADERS_TIMEOUT_MS = 10_000;
+/** How often slow clients are looked for: no later than so after their time is out, they are cut off. */
+const CHECK_EVERY_MS = 1_000;
+/** An idle connection is kept for longer than load balancers do, so that they are the ones who close it. */
 const KEEP_ALIVE_MS = 65_000;
+/** Requests under way, event streams, and idle connections of clients that keep some open. */
+const MAX_CONNECTIONS = 16_384;
+/** A request has about a kilobyte of headers. */
+const MAX_HEADER_BYTES = 16 * 1024;
 /** What is still being answered after that when the server closes is cut off. */
 const DRAIN_MS = 3_000;
 
@@ -30,12 +40,14 @@ export async function serve(app: Pick<Hono, "fetch">, options: ServeOptions): Pr
   const server = createAdaptorServer({
     fetch: app.fetch,
     serverOptions: {
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
+      headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_EVERY_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
-      maxHeaderSize: 16 * 1024,
+      maxHeaderSize: MAX_HEADER_BYTES,
     },
   }) as import("node:http").Server;
+  server.maxConnections = MAX_CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const { service, port, portVariable } = options;

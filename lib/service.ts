@@ -149,7 +149,7 @@ export async function serveHttp(
   routes: (app: Hono<Env>) => Hono<Env> = (app) => app,
 ): Promise<void> {
   const { name, log, metrics, config, checks, stack } = service;
-  const app = routes(createApp({ log, metrics }));
+  const app = routes(createApp({ log, metrics, maxInFlight: config.MAX_IN_FLIGHT }));
   app.route("/", healthRoutes(metrics, checks));
   const server = stack.use(await serve(app, { ...listen, service: name, host: config.HOST }));
   log.info({ url: server.url }, "listening");

@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import type { Env } from "../../lib/mod.ts";
+import { type Env, limitRate, type RateLimit } from "../../lib/mod.ts";
 import { cancelRoute } from "./cancel.ts";
 import { type EventSource, eventsRoute } from "./events.ts";
 import { listRoute } from "./list.ts";
@@ -7,13 +7,14 @@ import { placeRoute } from "./place.ts";
 import { findOrder, toJson } from "./status.ts";
 
 /**
- * - `POST /orders` with `Idempotency-Key` → 202 with the order and its `Location`.
+ * - `POST /orders` with `Idempotency-Key` → 202 with the order and its `Location`; 429 beyond `rateLimit`.
  * - `GET /orders?state=&limit=&cursor=` → a page of orders.
  * - `GET /orders/{id}` → where the order stands, with its history.
  * - `GET /orders/{id}/events` → its transitions as they happen (Server-Sent Events).
  * - `POST /orders/{id}/cancel` → 202 once the wish is stored, 409 when it comes too late.
  */
-export function routes(app: Hono<Env>, source: EventSource): Hono<Env> {
+export function routes(app: Hono<Env>, source: EventSource & { rateLimit?: RateLimit }): Hono<Env> {
+  if (source.rateLimit !== undefined) app.on("POST", "/orders", limitRate(source.rateLimit));
   return app
     .post("/orders", placeRoute(source))
     .get("/orders", listRoute(source))

@@ -1,6 +1,20 @@
+import { z } from "zod";
 import { common, type Environment, port, readConfig } from "../../lib/mod.ts";
 
 /** @throws {StartError} If a variable is missing or wrong. */
 export function readOrderConfig(environment: Environment = process.env) {
-  return readConfig("order", { ...common, ORDER_PORT: port(8080) }, environment);
+  return readConfig(
+    "order",
+    {
+      ...common,
+      ORDER_PORT: port(8080),
+      /** Orders that one client may send a second on average. Default: any number. */
+      ORDER_RATE_LIMIT: z.coerce.number().positive().optional(),
+      /** Orders that it may send at once after a pause. */
+      ORDER_RATE_BURST: z.coerce.number().int().min(1).default(20),
+      /** Proxies in front of this service, each of which adds the address that it sees to `X-Forwarded-For`. */
+      TRUSTED_PROXIES: z.coerce.number().int().min(0).default(0),
+    },
+    environment,
+  );
 }

@@ -7,9 +7,11 @@ await run("order", async (life) => {
   const config = readOrderConfig();
   const service = await connectService("order", { config, ...life });
   consume(service, handlers);
+  const { ORDER_RATE_LIMIT: perSecond, ORDER_RATE_BURST: burst, TRUSTED_PROXIES: trustedProxies } = config;
+  const rateLimit = perSecond === undefined ? undefined : { perSecond, burst, trustedProxies };
   const draining = new AbortController();
   await serveHttp(service, { port: config.ORDER_PORT, portVariable: "ORDER_PORT" }, (app) =>
-    routes(app, { ...service, draining: draining.signal }),
+    routes(app, { ...service, draining: draining.signal, ...(rateLimit && { rateLimit }) }),
   );
   // Before the server drains, which waits for every response to end: event streams have no end of their own.
   service.stack.defer(() => draining.abort());

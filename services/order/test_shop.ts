@@ -1,6 +1,6 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { pino } from "pino";
-import { createApp, createMetrics } from "../../lib/mod.ts";
+import { createApp, createMetrics, type RateLimit } from "../../lib/mod.ts";
 import {
   applyTopology,
   checkoutCancelled,
@@ -53,7 +53,7 @@ export async function readJson(answer: Response): Promise<Answer> {
 }
 
 /** The order service on a real server of its own, without a coordinator: the test plays its part. */
-export async function openShop(options: { maxStreams?: number } = {}) {
+export async function openShop(options: { maxStreams?: number; rateLimit?: RateLimit } = {}) {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startNats());
   await applyTopology({ servers: server.url });
