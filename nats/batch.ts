@@ -1,6 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type BatchEntry, MAX_BATCH_MESSAGES, newHeaders } from "./commit.ts";
-import { encode, type Outgoing, schemaGuid } from "./contracts/mod.ts";
+import { encode, type Outgoing, schemaGuid } from "./contracts/contract.ts";
 import { nextHop, type TraceContext } from "./trace.ts";
 
 /**

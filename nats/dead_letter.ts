@@ -1,7 +1,7 @@
 import type { JsMsg } from "@nats-io/jetstream";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { type BatchEntry, type CommitOutcome, commit, newHeaders } from "./commit.ts";
-import { splitSubject } from "./contracts/mod.ts";
+import { splitSubject } from "./contracts/contract.ts";
 import { isForged } from "./forged.ts";
 
 export const DEAD_LETTER_STREAM = "DEAD_LETTER";

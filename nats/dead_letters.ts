@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { type Contract, decode } from "./contracts/mod.ts";
+import { type Contract, decode } from "./contracts/contract.ts";
 import {
   changeLetter,
   DEAD_LETTER_PREFIX,

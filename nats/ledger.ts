@@ -5,42 +5,12 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { Batch, type Sender } from "./batch.ts";
 import { type CommitOutcome, commit } from "./commit.ts";
 import type { Log } from "./connection.ts";
-import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/mod.ts";
+import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/contract.ts";
 import { Link, LinkLostError } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { readLast } from "./read.ts";
 import { StateCache } from "./state_cache.ts";
-import type { TraceContext } from "./trace.ts";
-
-/** The state that a decision is made on: the last message of each key that the task named. */
-export interface View {
-  /**
-   * The state of one entity, undefined if there is none yet. Never to be mutated.
-   * @throws {ReferenceError} If the task did not name this key: it may not have been read.
-   */
-  get<S extends DescMessage>(contract: Contract<S>, id: string): MessageShape<S> | undefined;
-}
-
-/** What a task wants stored, all or none, and what it tells its caller once that is so. */
-export interface Decision<T> {
-  /**
-   * All of them in this ledger. At least one writes a key of the task, or there are none: an unguarded write could
-   * happen twice.
-   */
-  messages: readonly Outgoing[];
-  result: T;
-}
-
-export interface Task<T> {
-  /** What `decide` reads and writes. */
-  keys: readonly Key[];
-  /**
-   * Pure, quick, and idempotent by meaning: it may be called several times for one task, each time with newer
-   * state, and that state may already show the effect of this very task.
-   */
-  decide(view: View): Decision<T>;
-  trace: TraceContext;
-}
+import { LedgerBusyError, LedgerTimeoutError, MAX_WAITING, type Task, type View } from "./task.ts";
 
 export interface LedgerOptions extends Sender {
   /** The stream that this service, and nobody else, writes. */
@@ -57,18 +27,6 @@ export interface LedgerOptions extends Sender {
   }) => void;
 }
 
-/** The task was not carried out in time. Whether it is stored is unknown; carrying it out again is safe. */
-export class LedgerTimeoutError extends Error {
-  override name = "LedgerTimeoutError";
-}
-
-/** The ledger has {@linkcode MAX_WAITING} tasks waiting, or is closing. Nothing of this task is stored. */
-export class LedgerBusyError extends Error {
-  override name = "LedgerBusyError";
-}
-
-/** Tasks that may wait for a commit. Consumers are bounded by `max_ack_pending`; this bounds HTTP. */
-export const MAX_WAITING = 20_000;
 /** A cached state that is not written under guard may be this old at most, where several instances share a ledger. */
 const MAX_CACHE_AGE_MS = 5_000;
 /** Instances that contend for a key come back at different moments within this span. */

@@ -9,8 +9,9 @@ import {
 } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import { key, message } from "./contracts/mod.ts";
-import { type Ledger, LedgerBusyError, LedgerTimeoutError, MAX_WAITING, type Task } from "./ledger.ts";
+import type { Ledger } from "./ledger.ts";
 import { UnreadableStateError, viewAll } from "./read.ts";
+import { LedgerBusyError, LedgerTimeoutError, MAX_WAITING, type Task } from "./task.ts";
 import {
   type Attempt,
   alarm,

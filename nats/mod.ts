@@ -13,5 +13,6 @@ export * from "./pause.ts";
 export * from "./processor.ts";
 export * from "./read.ts";
 export * from "./start_check.ts";
+export * from "./task.ts";
 export * from "./topology.ts";
 export * from "./trace.ts";

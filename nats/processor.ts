@@ -3,12 +3,13 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { ConsumerMessages, JetStreamClient, JsMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
-import { type Contract, decode, type Key, type Outgoing, splitSubject } from "./contracts/mod.ts";
+import { type Contract, decode, type Key, type Outgoing, splitSubject } from "./contracts/contract.ts";
 import { changeLetter } from "./dead_letter.ts";
 import { isForged } from "./forged.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
-import { type Ledger, LedgerBusyError, LedgerTimeoutError, type View } from "./ledger.ts";
+import type { Ledger } from "./ledger.ts";
 import { backoffMs, pause } from "./pause.ts";
+import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
 import { type TraceContext, traceFrom, traceId } from "./trace.ts";
 
 /**

@@ -1,7 +1,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { CompletionResult, JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import type { QueuedIterator } from "@nats-io/transport-node";
-import { type Contract, decode, type Key, splitSubject } from "./contracts/mod.ts";
+import { type Contract, decode, type Key, splitSubject } from "./contracts/contract.ts";
 import { isForged } from "./forged.ts";
 
 /** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */

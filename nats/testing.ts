@@ -2,8 +2,9 @@ import type { JetStreamManager } from "@nats-io/jetstream";
 import { ItemSchema } from "../gen/shop/inventory/v1/item_pb.ts";
 import { IdempotencyKeySchema } from "../gen/shop/order/v1/idempotency_key_pb.ts";
 import { type Contract, contract, key, message } from "./contracts/mod.ts";
-import { Ledger, type LedgerOptions, type Task } from "./ledger.ts";
+import { Ledger, type LedgerOptions } from "./ledger.ts";
 import { viewPage } from "./read.ts";
+import type { Task } from "./task.ts";
 import type { Topology } from "./topology.ts";
 import { newTrace } from "./trace.ts";
 

@@ -1,0 +1,46 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { Contract, Key, Outgoing } from "./contracts/contract.ts";
+import type { TraceContext } from "./trace.ts";
+
+/** The state that a decision is made on: the last message of each key that the task named. */
+export interface View {
+  /**
+   * The state of one entity, undefined if there is none yet. Never to be mutated.
+   * @throws {ReferenceError} If the task did not name this key: it may not have been read.
+   */
+  get<S extends DescMessage>(contract: Contract<S>, id: string): MessageShape<S> | undefined;
+}
+
+/** What a task wants stored, all or none, and what it tells its caller once that is so. */
+export interface Decision<T> {
+  /**
+   * All of them in this ledger. At least one writes a key of the task, or there are none: an unguarded write could
+   * happen twice.
+   */
+  messages: readonly Outgoing[];
+  result: T;
+}
+
+export interface Task<T> {
+  /** What `decide` reads and writes. */
+  keys: readonly Key[];
+  /**
+   * Pure, quick, and idempotent by meaning: it may be called several times for one task, each time with newer
+   * state, and that state may already show the effect of this very task.
+   */
+  decide(view: View): Decision<T>;
+  trace: TraceContext;
+}
+
+/** The task was not carried out in time. Whether it is stored is unknown; carrying it out again is safe. */
+export class LedgerTimeoutError extends Error {
+  override name = "LedgerTimeoutError";
+}
+
+/** The ledger has {@linkcode MAX_WAITING} tasks waiting, or is closing. Nothing of this task is stored. */
+export class LedgerBusyError extends Error {
+  override name = "LedgerBusyError";
+}
+
+/** Tasks that may wait for a commit. Consumers are bounded by `max_ack_pending`; this bounds HTTP. */
+export const MAX_WAITING = 20_000;
