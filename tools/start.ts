@@ -62,9 +62,9 @@ curl -i ${orders} \\
   -H 'Idempotency-Key: ${randomUUID()}' \\
   -d '${JSON.stringify(exampleOrder)}'
 
-${bold("See what became of it,")} with the answer's order_id:
+${bold("Watch it,")} with the answer's order_id in place of ORDER_ID:
 
-curl ${orders}/<id>
+curl -N ${orders}/ORDER_ID/events
 
 Ctrl-C stops.
 `;

@@ -21,7 +21,9 @@ const StockBody = z.strictObject({
 
 /**
  * - `GET /stock/{sku}` → `{"sku","available","reserved","unit_price_cents","currency"}`. A moment old at most.
- * - `PUT /stock/{sku}` (operator) sets what is available, and the price where given; answers with the same.
+ *   `reserved` are the units of orders that are live or completed: held or sold.
+ * - `PUT /stock/{sku}` (operator) sets what is available, and the price where given; answers with the same. An absolute
+ *   count, as after stocktaking: orders that come between a GET and a PUT are not taken into account.
  */
 export function routes(
   app: Hono<Env>,
