@@ -1,7 +1,11 @@
-/** What the topology tool reads from its environment. */
-export interface TopologyConfig {
-  /** Comma-separated server URLs, with the operator's credentials where there are any. */
-  servers: string;
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Access } from "./access.ts";
+import { seedFile } from "./credential_files.ts";
+import { OPERATOR } from "./credentials.ts";
+
+/** What the topology tool reads from its environment: the operator's access, and more. */
+export interface TopologyConfig extends Access {
   /** Copies of each stream. */
   replicas: number;
 }
@@ -12,7 +16,8 @@ export class ConfigError extends Error {
 }
 
 /**
- * `NATS_URL` and `REPLICAS` (default 1). An empty variable counts as unset.
+ * `NATS_URL`, `REPLICAS` (default 1), `NATS_NKEY_FILE` (default: the operator's seed of the embedded run in `DATA_DIR`, if
+ * there is one), `NATS_TLS_CA`, `NATS_TLS_CERT` and `NATS_TLS_KEY`. An empty variable counts as unset.
  * @throws {ConfigError} If a variable is missing or wrong.
  */
 export function readTopologyConfig(
@@ -24,5 +29,17 @@ export function readTopologyConfig(
   if (replicas && !/^[135]$/.test(replicas)) {
     throw new ConfigError("Cannot apply the topology: correct REPLICAS (1, 3 or 5)");
   }
-  return { servers, replicas: Number(replicas || 1) };
+  const { NATS_TLS_CA: ca, NATS_TLS_CERT: cert, NATS_TLS_KEY: key } = environment;
+  return {
+    servers,
+    replicas: Number(replicas || 1),
+    nkeyFile: environment.NATS_NKEY_FILE || embeddedOperator(environment.DATA_DIR || ".data"),
+    tls: { ca: ca || undefined, cert: cert || undefined, key: key || undefined },
+  };
+}
+
+/** The seed that `npm start` has made in the folder of its state. */
+function embeddedOperator(dataDir: string): string | undefined {
+  const file = seedFile(resolve(import.meta.dirname, "..", dataDir, "credentials"), OPERATOR);
+  return existsSync(file) ? file : undefined;
 }

@@ -3,28 +3,34 @@ import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { applyTopology, RefusedError, UnreachableError } from "./apply.ts";
 import { ConfigError, readTopologyConfig } from "./config.ts";
+import { writeCredentials } from "./credential_files.ts";
 
 const help = `Makes the streams and consumers of a NATS server what nats/topology.ts says.
 
 Usage: node nats/main.ts [--dry-run]
+       node nats/main.ts --credentials <folder>
 
-  --dry-run  only say what would change
-  --help     this text
+  --dry-run      only say what would change
+  --credentials  talk to no server, and see to it that <folder> holds a credential for each service and the operator,
+                 <name>.nk, and authorization.conf, which the servers include; what is there is kept
+  --help         this text
 
 Prints one line for each change: "+" is made, "~" is changed. Changes nothing when nothing differs, refuses what would
 lose messages or the position of a consumer, and leaves alone what it does not know. Ends with 0 if the server is as
 it should be (or would be, in a dry run), with 1 if not, and with 2 if it was called in a wrong way.
 
 Environment:
-  NATS_URL   comma-separated server URLs, with the operator's credentials; required
-  REPLICAS   copies of each stream: 1, 3 or 5; default 1`;
+  NATS_URL        comma-separated server URLs; required
+  NATS_NKEY_FILE  seed of the operator's credential; default: the one in DATA_DIR (default .data), where there is one
+  NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY  PEM files of an encrypted connection
+  REPLICAS        copies of each stream: 1, 3 or 5; default 1`;
 
 async function main(args: string[]): Promise<number> {
-  let flags: { "dry-run"?: boolean; help?: boolean };
+  let flags: { "dry-run"?: boolean; credentials?: string; help?: boolean };
   try {
     flags = parseArgs({
       args,
-      options: { "dry-run": { type: "boolean" }, help: { type: "boolean" } },
+      options: { "dry-run": { type: "boolean" }, credentials: { type: "string" }, help: { type: "boolean" } },
     }).values;
   } catch (cause) {
     console.error(`${cause instanceof Error ? cause.message : cause}\n\n${help}`);
@@ -32,6 +38,11 @@ async function main(args: string[]): Promise<number> {
   }
   if (flags.help) {
     console.log(help);
+    return 0;
+  }
+  if (flags.credentials !== undefined) {
+    const { authorization, operator } = writeCredentials(flags.credentials);
+    console.log(`Servers include ${authorization}; the operator's seed is ${operator}`);
     return 0;
   }
   const dryRun = flags["dry-run"] ?? false;

@@ -1,4 +1,7 @@
 import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { startNats } from "../test/support/mod.ts";
@@ -41,6 +44,27 @@ describe("node nats/main.ts", () => {
       out: "note: stream THEIRS is not in the topology, left alone\nNothing differs\n",
       error: "",
     });
+  });
+
+  it("makes the credentials, applies the topology with the operator's, and nobody else can", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "topology-test-"));
+    const credentials = join(folder, "credentials");
+    const made = await run(["--credentials", credentials], {});
+    expect(made).toEqual({
+      code: 0,
+      out: `Servers include ${credentials}/authorization.conf; the operator's seed is ${credentials}/operator.nk\n`,
+      error: "",
+    });
+    const authorization = await readFile(join(credentials, "authorization.conf"), "utf8");
+    await using server = await startNats({ configure: (text) => `${text}\n${authorization}` });
+    const as = (environment: Record<string, string>) => run([], { NATS_URL: server.url, ...environment });
+    const refused = { code: 1, error: expect.stringContaining("Authorization Violation") };
+    expect(await as({ DATA_DIR: join(folder, "none") })).toMatchObject(refused);
+    const service = await as({ NATS_NKEY_FILE: join(credentials, "order.nk") });
+    expect(service).toMatchObject({ code: 1, error: expect.stringMatching(/permission/i) });
+    // As `npm start` leaves it behind.
+    expect(await as({ DATA_DIR: folder })).toMatchObject({ code: 0 });
+    await rm(folder, { recursive: true });
   });
 
   it("ends with 1 and the reasons when it refuses, or when the server does", async () => {
@@ -93,7 +117,7 @@ describe("node nats/main.ts", () => {
 
 describe("readTopologyConfig()", () => {
   it("takes one replica unless told otherwise", () => {
-    expect(readTopologyConfig({ NATS_URL: "nats://a,nats://b" })).toEqual({
+    expect(readTopologyConfig({ NATS_URL: "nats://a,nats://b" })).toMatchObject({
       servers: "nats://a,nats://b",
       replicas: 1,
     });
