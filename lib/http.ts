@@ -21,6 +21,8 @@ export interface Env {
   Variables: { trace: TraceContext; log: Logger };
 }
 
+const JSON_TYPE = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
+
 /** An order of a hundred lines takes about 6 KiB. */
 const MAX_BODY_BYTES = 64 * 1024;
 
@@ -64,14 +66,14 @@ export function createApp(options: {
       },
     }),
   );
-  app.notFound((context) =>
-    problemResponse(
-      context,
-      new Problem(404, "not-found", { title: "Not found", detail: `There is no ${context.req.path}` }),
-    ),
-  );
+  app.notFound((context) => problemResponse(context, notFoundProblem(app, context.req)));
   app.onError((cause, context) => {
     if (cause instanceof Problem) return problemResponse(context, cause);
+    // The client went away in the middle of its request; nobody reads the answer.
+    if (isBrokenOff(cause)) {
+      context.var.log.debug({ path: context.req.path }, "a request was broken off");
+      return problemResponse(context, malformed("The body ended too early"));
+    }
     const unavailable = unavailableProblem(cause);
     if (unavailable !== undefined) {
       context.var.log.warn({ err: cause, path: context.req.path }, "a request could not be served in time");
@@ -87,6 +89,30 @@ export function createApp(options: {
     );
   });
   return app;
+}
+
+/** 405 with the methods that there are, if there are any; else 404. */
+function notFoundProblem(app: Hono<Env>, { method, path }: { method: string; path: string }): Problem {
+  const allowed = ["GET", "POST", "PUT", "PATCH", "DELETE"].filter((other) => {
+    const [matches] = app.router.match(other, path);
+    return matches.some(([[, route]]) => route.method === other);
+  });
+  if (allowed.length === 0) {
+    return new Problem(404, "not-found", { title: "Not found", detail: `There is no ${path}` });
+  }
+  return new Problem(405, "method-not-allowed", {
+    title: "Method not allowed",
+    detail: `${path} takes ${allowed.join(", ")} and not ${method}`,
+    headers: { allow: allowed.join(", ") },
+  });
+}
+
+function isBrokenOff(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
+}
+
+function malformed(detail: string): Problem {
+  return new Problem(400, "malformed-json", { title: "Malformed JSON", detail });
 }
 
 /** What a client is told when the ledger or the server behind it has no answer right now. */
@@ -109,21 +135,18 @@ function unavailableProblem(cause: unknown): Problem | undefined {
  */
 export async function readBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
   const type = request.headers.get("content-type") ?? "";
-  if (!/^application\/(.+\+)?json\b/i.test(type)) {
+  if (!JSON_TYPE.test(type) || request.headers.has("content-encoding")) {
     throw new Problem(415, "unsupported-media-type", {
       title: "Unsupported media type",
-      detail: "Send the body as `Content-Type: application/json`",
+      detail: "Send the body as `Content-Type: application/json`, in UTF-8 and without a Content-Encoding",
     });
   }
+  const bytes = await request.arrayBuffer();
   let body: unknown;
-  const text = await request.text();
   try {
-    body = JSON.parse(text);
+    body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
-    throw new Problem(400, "malformed-json", {
-      title: "Malformed JSON",
-      detail: "The body is not valid JSON",
-    });
+    throw malformed("The body is not valid JSON in UTF-8");
   }
   const read = schema.safeParse(body);
   if (read.success) return read.data;

@@ -9,15 +9,21 @@ import { setStock } from "./decide.ts";
 
 const Sku = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
-const StockBody = z.strictObject({
-  available: z.int().min(0).max(1_000_000_000),
-  /** Needed for a new sku, else kept. */
-  unit_price_cents: z.int().min(0).max(100_000_000).optional(),
-  currency: z
-    .string()
-    .regex(/^[A-Z]{3}$/)
-    .optional(),
-});
+const StockBody = z
+  .strictObject({
+    available: z.int().min(0).max(1_000_000_000),
+    /** Needed for a new sku, else kept. */
+    unit_price_cents: z.int().min(1).max(100_000_000).optional(),
+    currency: z
+      .string()
+      .regex(/^[A-Z]{3}$/)
+      .optional(),
+  })
+  // A price is an amount in a currency: the same number in another one is another price.
+  .refine((body) => body.currency === undefined || body.unit_price_cents !== undefined, {
+    path: ["unit_price_cents"],
+    message: "Needed together with currency",
+  });
 
 /**
  * - `GET /stock/{sku}` → `{"sku","available","reserved","unit_price_cents","currency"}`. A moment old at most.
