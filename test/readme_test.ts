@@ -91,10 +91,24 @@ describe("README.md, word for word but for the ports", () => {
     await follow(curl);
   });
 
-  it("shows the review queue", async () => {
-    const curl = commands.find((command) => command.includes("/reviews")) ?? "";
+  it("shows the review queue, and takes a decision", async () => {
+    const curl = commands.find((command) => command.includes("/orders")) ?? "";
+    const flagged = curl
+      .replace("12 High Street", "1 Freight Forwarding Way")
+      .replace("my-first-order", "flagged");
+    const { stdout: placed } = await run(toFreePorts(flagged));
+    const [id = ""] = /ord_[0-9a-f-]+/.exec(placed) ?? [];
+    const queue = commands.find((command) => command.includes("/reviews -H")) ?? "";
+    await until("the review", async () => (await run(toFreePorts(queue))).stdout.includes(id));
+    const decision = commands.find((command) => command.includes("/decision")) ?? "";
+    const { stdout } = await run(toFreePorts(decision), { env: { ...process.env, ORDER: id } });
+    expect(JSON.parse(stdout)).toMatchObject({ order_id: id, status: "approved" });
+  });
+
+  it("restocks", async () => {
+    const curl = commands.find((command) => command.includes("/stock/last-one")) ?? "";
     const { stdout } = await run(toFreePorts(curl));
-    expect(JSON.parse(stdout)).toEqual({ reviews: [] });
+    expect(JSON.parse(stdout)).toMatchObject({ sku: "last-one", available: 1 });
   });
 
   it("stops with exit code 0, and no process is left", async () => {
