@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
-import { accessOptions } from "../nats/mod.ts";
+import { accessOptions, seedFile } from "../nats/mod.ts";
+import { nodeArguments, type Service } from "../services/mod.ts";
 import { type ShopOptions, startShop } from "./supervisor.ts";
 import { isAlive, scratchFolder, until } from "./testdata/scratch.ts";
 import { root, services } from "./testdata/services.ts";
@@ -52,6 +53,40 @@ test("startShop() prepares nats-server before it starts services, and tells them
   // Acknowledged means on the disk.
   expect(limits.config).toMatchObject({ sync_always: true, max_storage: 10 * 2 ** 30 });
   expect(() => shop.url("gamma")).toThrow('There is no process "gamma"');
+});
+
+test("a service has a credential of its own and can read no other; the server lets nobody in without one", async () => {
+  using folder = scratchFolder();
+  await using shop = await startShop(optionsFor(folder.path));
+  const read = async (file: string) => {
+    const answer = await fetch(`${shop.url("alpha")}/read?file=${encodeURIComponent(file)}`);
+    return answer.text();
+  };
+  const env = (await (await fetch(`${shop.url("alpha")}/env`)).json()) as Record<string, string>;
+  const own = env.NATS_NKEY_FILE ?? "";
+  expect(own).toBe(seedFile(join(shop.dataDir, "credentials"), "alpha"));
+  expect(await read(own)).toMatch(/^SU/);
+  for (const name of ["beta", "order", "operator"]) {
+    const other = seedFile(join(shop.dataDir, "credentials"), name);
+    expect(readFileSync(other, "utf8")).toMatch(/^SU/);
+    expect(await read(other)).toBe("ERR_ACCESS_DENIED");
+  }
+  await expect(connect({ servers: shop.natsUrl })).rejects.toThrow("Authorization Violation");
+  // Whoever the topology does not know gets in, and may do next to nothing.
+  const alpha = await connect(accessOptions({ servers: shop.natsUrl, nkeyFile: own }));
+  await expect(alpha.request("order.created.o1")).rejects.toThrow(/Permissions Violation/i);
+  await alpha.close();
+});
+
+test("nodeArguments() keeps a service away from DATA_DIR where that is in the project's folder", () => {
+  const [service] = services as [Service];
+  const dataDir = join(root, ".data");
+  const reads = nodeArguments(service, { root, dataDir, reads: ["/own.nk"] })
+    .filter((argument) => argument.startsWith("--allow-fs-read="))
+    .map((argument) => argument.slice("--allow-fs-read=".length));
+  const other = join(dataDir, "credentials", "beta.nk");
+  expect(reads.filter((path) => other.startsWith(path))).toEqual([]);
+  expect(reads).toContain("/own.nk");
 });
 
 test("a process that is killed is started again, nats-server too, and a line says so", async () => {
