@@ -7,6 +7,8 @@ export interface Service {
   readonly portVariable: string;
   /** Folders below `DATA_DIR` that it may write. All else on the disk is read-only or out of reach to it. */
   readonly writes: readonly string[];
+  /** Variables with secrets that this service reads, and that no other one is given. */
+  readonly secrets?: readonly string[];
 }
 
 /** Every service, in the order in which an order first meets them; the last one only looks on. */
@@ -14,12 +16,29 @@ export const services: readonly Service[] = [
   { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [] },
   { name: "coordinator", port: 8088, portVariable: "COORDINATOR_PORT", writes: [] },
   { name: "inventory", port: 8082, portVariable: "INVENTORY_PORT", writes: [] },
-  { name: "payment", port: 8083, portVariable: "PAYMENT_PORT", writes: [] },
+  { name: "payment", port: 8083, portVariable: "PAYMENT_PORT", writes: [], secrets: ["STRIPE_SECRET_KEY"] },
   { name: "fraud", port: 8084, portVariable: "FRAUD_PORT", writes: [] },
   { name: "fulfillment", port: 8085, portVariable: "FULFILLMENT_PORT", writes: [] },
-  { name: "notification", port: 8086, portVariable: "NOTIFICATION_PORT", writes: ["mail"] },
+  {
+    name: "notification",
+    port: 8086,
+    portVariable: "NOTIFICATION_PORT",
+    writes: ["mail"],
+    secrets: ["SMTP_URL"],
+  },
   { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
 ];
+
+/** `environment` without the secrets of other services. */
+export function environmentFor(
+  service: Service,
+  environment: Readonly<Record<string, string | undefined>>,
+): Record<string, string | undefined> {
+  const foreign = new Set(
+    services.filter((other) => other !== service).flatMap(({ secrets = [] }) => secrets),
+  );
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !foreign.has(name)));
+}
 
 /** What a service is made of. Not all of the project's folder: `DATA_DIR`, with everybody's credentials, may be in it. */
 const sources = ["services", "lib", "nats", "gen", "node_modules", "package.json"];

@@ -22,11 +22,14 @@ export function describeConfig(): string {
       const what = variable === "NATS_MONITOR_PORT" ? `${name}'s monitoring` : name;
       return [variable, `port of ${what}, default ${port}`];
     }),
+    ["LOG_LEVEL", "of the services: trace, debug, info (default), warn, error, fatal or silent"],
+    ["SMTP_URL", "mail server, default: mails are files in DATA_DIR/mail"],
+    ["STRIPE_SECRET_KEY", "charge with Stripe, default: the sandbox's tokens"],
     ["NO_COLOR", "any value: no colours, not even in a terminal"],
   ];
   const width = Math.max(...variables.map(([name]) => name.length)) + 2;
   const own = variables.map(([name, text]) => `  ${name.padEnd(width)}${text}`);
-  return [...own, "", "All other variables are passed on to the services, among them LOG_LEVEL."].join("\n");
+  return [...own, "", "All other variables are passed on to the services."].join("\n");
 }
 
 /**

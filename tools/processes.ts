@@ -2,7 +2,7 @@ import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { join, relative } from "node:path";
 import { type Access, OPERATOR, seedFile, servicesOf, topology, writeCredentials } from "../nats/mod.ts";
-import { nodeArguments, type Service } from "../services/mod.ts";
+import { environmentFor, nodeArguments, type Service } from "../services/mod.ts";
 import type { ChildOptions } from "./child.ts";
 import { type NatsServer, projectFolder } from "./nats_server.mjs";
 import { loopback, type PortUse } from "./ports.ts";
@@ -123,7 +123,7 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
     command: process.execPath,
     args: nodeArguments(service, { root, dataDir, reads: credential ? [credential] : [] }),
     env: {
-      ...settings.environment,
+      ...environmentFor(service, settings.environment),
       ...Object.fromEntries(ports),
       NATS_URL: natsUrl(settings),
       NATS_NKEY_FILE: credential,

@@ -1,0 +1,25 @@
+import { describe, expect, it } from "vitest";
+import { environmentFor, nodeArguments, services } from "./mod.ts";
+
+const environment = { STRIPE_SECRET_KEY: "sk", SMTP_URL: "smtp://mail", LOG_LEVEL: "warn" };
+
+describe("environmentFor()", () => {
+  it.each(services)("gives $name its own secrets and no other's", (service) => {
+    expect(environmentFor(service, environment)).toEqual({
+      LOG_LEVEL: "warn",
+      ...(service.name === "payment" && { STRIPE_SECRET_KEY: "sk" }),
+      ...(service.name === "notification" && { SMTP_URL: "smtp://mail" }),
+    });
+  });
+});
+
+describe("nodeArguments()", () => {
+  it.each(services)("lets $name read its code and not the state of others", (service) => {
+    const args = nodeArguments(service, { root: "/app", dataDir: "/app/.data" });
+    const reads = args.filter((argument) => argument.startsWith("--allow-fs-read="));
+    expect(reads).not.toContain("--allow-fs-read=/app");
+    expect(reads.filter((argument) => argument.includes(".data"))).toEqual(
+      service.writes.map((folder) => `--allow-fs-read=/app/.data/${folder}`),
+    );
+  });
+});
