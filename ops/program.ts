@@ -3,6 +3,7 @@ import { type Environment, type OpsConfig, readOpsConfig, variables } from "./co
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
 import { addDeadLetters } from "./dead_letters.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
+import { addReconcile } from "./reconcile.ts";
 
 /** What a command works with. */
 export interface Context {
@@ -42,6 +43,7 @@ export async function runOps(
       writeErr: (text) => void output.err.write(text),
     });
   addDeadLetters(program, context);
+  addReconcile(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
   } catch (cause) {

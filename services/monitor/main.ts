@@ -1,10 +1,27 @@
 import { connectObserver, run, serveHttp } from "../../lib/mod.ts";
 import { routes } from "./app.ts";
 import { readMonitorConfig } from "./config.ts";
+import { DeadLetterCount } from "./dead_letter_count.ts";
+import { Reconciler } from "./reconciler.ts";
+import { watch } from "./watch.ts";
 
 await run("monitor", async (life) => {
   const config = readMonitorConfig();
   const service = await connectObserver("monitor", { config, ...life });
+  const { jsm, log, metrics } = service;
+  const stopping = new AbortController();
+  const watched = watch({
+    reconciler: new Reconciler({ jsm, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    deadLetters: new DeadLetterCount(jsm),
+    registry: metrics.registry,
+    log,
+    everyMs: config.RECONCILE_EVERY_MS,
+    signal: stopping.signal,
+  });
+  life.stack.defer(async () => {
+    stopping.abort();
+    await watched;
+  });
   await serveHttp(service, { port: config.MONITOR_PORT, portVariable: "MONITOR_PORT" }, (app) =>
     routes(app, { ...service, operatorToken: config.OPERATOR_TOKEN }),
   );
