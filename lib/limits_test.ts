@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { createApp } from "./http.ts";
 import { limitRate, type RateLimit } from "./limits.ts";
 import { createMetrics } from "./metrics.ts";
+import { serve } from "./serve.ts";
 
 function newApp(options: { maxInFlight?: number } = {}) {
   return createApp({ log: pino({ level: "silent" }), metrics: createMetrics("test"), ...options });
@@ -58,6 +59,20 @@ describe("limitRate()", () => {
     expect(await refused.json()).toMatchObject({ type: "urn:problem:shop:too-many-requests", status: 429 });
     vi.advanceTimersByTime(3_000);
     expect((await get("10.0.0.1")).status).toBe(200);
+  });
+
+  it("knows a client by the address of its connection", async () => {
+    const app = newApp();
+    app.use(limitRate({ perSecond: 0.01, burst: 1 }));
+    app.get("/", (context) => context.text("done"));
+    await using server = await serve(app, {
+      host: "127.0.0.1",
+      port: 0,
+      portVariable: "TEST_PORT",
+      service: "test",
+    });
+    expect((await fetch(server.url)).status).toBe(200);
+    expect((await fetch(server.url)).status).toBe(429);
   });
 
   it("counts each client for itself", async () => {

@@ -1,0 +1,82 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { applyTopology, seedFile, writeCredentials } from "../nats/mod.ts";
+import { type NatsServer, startNats, until } from "../test/support/mod.ts";
+import { common, readConfig, StartError } from "./config.ts";
+import { connectService } from "./service.ts";
+
+describe("connectService()", () => {
+  let folder: string;
+  let server: NatsServer;
+  let stack: AsyncDisposableStack;
+  let failures: Error[];
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), "service-test-"));
+    failures = [];
+    const { operator } = writeCredentials(folder);
+    server = await startNats({
+      // Beside the folder of the server's own files, to which such a path is relative.
+      configure: (text) => `${text}\ninclude "../${basename(folder)}/authorization.conf"\n`,
+      access: { nkeyFile: operator },
+    });
+    stack = new AsyncDisposableStack();
+  });
+  afterEach(async () => {
+    await stack.disposeAsync();
+    await server[Symbol.asyncDispose]();
+    await rm(folder, { recursive: true });
+  });
+
+  const open = (nkeyFile: string, natsUrl = server.url) => {
+    const environment = { NATS_URL: natsUrl, NATS_NKEY_FILE: nkeyFile, OPERATOR_TOKEN: "x" };
+    const config = readConfig("payment", common, { ...environment, LOG_LEVEL: "silent" });
+    const log = pino({ level: "silent" });
+    return connectService("payment", { config, log, stack, fail: (cause) => failures.push(cause) });
+  };
+
+  it("is ready once its stream and consumers are there", async () => {
+    const { checks } = await open(seedFile(folder, "payment"));
+    expect(checks.nats?.()).toBe(true);
+    expect(checks.topology?.()).toBe(false);
+    await applyTopology({ servers: server.url, nkeyFile: seedFile(folder, "operator") });
+    await until("the topology to be seen", () => checks.topology?.());
+  });
+
+  it("refuses to start without a credential that the server knows, and says so", async () => {
+    const missing = join(folder, "none.nk");
+    await expect(open(missing)).rejects.toThrow(
+      new StartError(
+        `Cannot start payment: no connection to NATS (Cannot read a NATS credential from ${missing}: ENOENT)`,
+      ),
+    );
+    const elsewhere = join(folder, "elsewhere");
+    writeCredentials(elsewhere);
+    await expect(open(seedFile(elsewhere, "payment"))).rejects.toThrow(
+      "Cannot start payment: no connection to NATS (Authorization Violation)",
+    );
+  });
+
+  it("stops the process when its credential is taken away, so that it is started again with the next one", async () => {
+    await open(seedFile(folder, "payment"));
+    await rm(seedFile(folder, "payment"));
+    writeCredentials(folder, { services: ["order"] });
+    server.signal("SIGHUP");
+    await until("the service to give up", () => failures.length > 0);
+    expect(failures[0]?.message).toMatch(/^Cannot go on: NATS closed the connection of payment/);
+  });
+
+  it("goes on with a new seed in the file when its credential is replaced", async () => {
+    const { connection } = await open(seedFile(folder, "payment"));
+    await rm(seedFile(folder, "payment"));
+    writeCredentials(folder);
+    await server.restart();
+    // Answered by the server that knows the new key only.
+    await connection.flush();
+    expect(connection.isClosed()).toBe(false);
+    expect(failures).toEqual([]);
+  });
+});
