@@ -1,7 +1,7 @@
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Context } from "hono";
 import { type Env, Problem, requestDeadline } from "../../lib/mod.ts";
-import { key, orderCancelRequested, orderCreated, readLast } from "../../nats/mod.ts";
+import { key, orderCancelRequested, orderCreated, readLast, viewLast } from "../../nats/mod.ts";
 import { type CancelRequest, requestCancel } from "./decide.ts";
 import { findOrder, type Source, type Standing, toSummary, toTime, unknownOrder } from "./status.ts";
 
@@ -14,7 +14,7 @@ export function cancelRoute(source: Source): (context: Context<Env>) => Promise<
   return async (context) => {
     const orderId = context.req.param("id") ?? "";
     const standing = await findOrder(source, orderId);
-    if (standing.state === "fulfilling" || standing.state === "completed") throw tooLate(standing);
+    if (isBeyondCancel(standing.state)) throw tooLate(standing);
     if (standing.state === "cancelled") {
       const { value } = await readLast(jsm, ledger.stream, key(orderCancelRequested, orderId));
       if (value === undefined) throw alreadyCancelled(standing);
@@ -33,6 +33,36 @@ export function cancelRoute(source: Source): (context: Context<Env>) => Promise<
     context.var.log.child({ order_id: orderId }).info({ state: standing.state }, "cancel requested");
     return context.json(answer(standing, requested), 202);
   };
+}
+
+/** A wish to cancel, and why it is not granted if it is not. */
+export interface Cancellation {
+  requested_at: string | undefined;
+  refused?: string;
+}
+
+/**
+ * What became of a customer's wish to cancel that was answered with 202: the coordinator has the last word, and may have
+ * dispatched the fulfilment before it came. Undefined if there was none, or nothing has come of it yet. A moment old at
+ * most. Costs a read in the states that it matters in, and nothing in the others.
+ */
+export async function findCancellation(
+  { jsm, ledger }: Source,
+  { order: { orderId }, state, reason }: Standing,
+): Promise<Cancellation | undefined> {
+  const refused = isBeyondCancel(state);
+  if (!refused && reason !== "customer_request") return undefined;
+  const request = await viewLast(jsm, ledger.stream, key(orderCancelRequested, orderId));
+  if (request === undefined) return undefined;
+  return {
+    requested_at: toTime(request.requestedAt),
+    ...(refused && { refused: "fulfilment had been dispatched" }),
+  };
+}
+
+/** Whether a wish to cancel is refused in this state of the coordinator's table. */
+export function isBeyondCancel(state: string): boolean {
+  return state === "fulfilling" || state === "completed";
 }
 
 function answer(standing: Standing, { requestedAt }: CancelRequest) {

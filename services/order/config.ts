@@ -8,6 +8,8 @@ export function readOrderConfig(environment: Environment = process.env) {
     {
       ...common,
       ORDER_PORT: port(8080),
+      /** `true` if inventory puts the sandbox items on sale: there is nothing to order before it has. */
+      SANDBOX: z.stringbool().default(false),
       /** Orders that one client may send a second on average. Default: any number. */
       ORDER_RATE_LIMIT: z.coerce.number().positive().optional(),
       /** Orders that it may send at once after a pause. */

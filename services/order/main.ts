@@ -1,5 +1,6 @@
 import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
 import { routes } from "./app.ts";
+import { catalogueFilled } from "./catalogue.ts";
 import { readOrderConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
 
@@ -10,8 +11,14 @@ await run("order", async (life) => {
   const { ORDER_RATE_LIMIT: perSecond, ORDER_RATE_BURST: burst, TRUSTED_PROXIES: trustedProxies } = config;
   const rateLimit = perSecond === undefined ? undefined : { perSecond, burst, trustedProxies };
   const draining = new AbortController();
+  const { signal } = draining;
+  let filled = false;
+  service.checks.catalogue = () => filled;
+  void catalogueFilled({ ...service, sandbox: config.SANDBOX, signal }).then((result) => {
+    filled = result;
+  });
   await serveHttp(service, { port: config.ORDER_PORT, portVariable: "ORDER_PORT" }, (app) =>
-    routes(app, { ...service, draining: draining.signal, ...(rateLimit && { rateLimit }) }),
+    routes(app, { ...service, draining: signal, ...(rateLimit && { rateLimit }) }),
   );
   // Before the server drains, which waits for every response to end: event streams have no end of their own.
   service.stack.defer(() => draining.abort());

@@ -268,6 +268,35 @@ describe("POST /orders/{id}/cancel", () => {
     expect(await shop.messages()).toBe(before);
   });
 
+  it.each(["fulfilling", "completed"])(
+    "shows in GET that it came too late for an order that was %s by then",
+    async (state) => {
+      const orderId = await place();
+      const { cancel_requested_at: requestedAt } = await readJson(await cancel(orderId));
+      await shop.advance(await orderOf(orderId), state);
+      expect((await status(orderId)).cancellation).toEqual({
+        requested_at: requestedAt,
+        refused: "fulfilment had been dispatched",
+      });
+    },
+  );
+
+  it.each(["refunding", "releasing", "cancelled"])(
+    "shows in GET since when the order is %s",
+    async (state) => {
+      const orderId = await place();
+      await cancel(orderId);
+      await shop.advance(await orderOf(orderId), state, { reason: "customer_request" });
+      expect((await status(orderId)).cancellation).toEqual({ requested_at: expect.stringMatching(/Z$/) });
+    },
+  );
+
+  it("shows nothing in GET of an order that nobody wanted to cancel", async () => {
+    const orderId = await place();
+    await shop.advance(await orderOf(orderId), "completed");
+    expect(await status(orderId)).not.toHaveProperty("cancellation");
+  });
+
   it("knows no order that was never placed", async () => {
     const before = await shop.messages();
     expect((await cancel("ord_unknown")).status).toBe(404);

@@ -45,6 +45,8 @@ export interface Answer {
   reason?: string;
   placed_at: string;
   history: { state: string; at: string; cause: string }[];
+  cancel_requested_at?: string;
+  cancellation?: { requested_at: string; refused?: string };
   detail: string;
 }
 
@@ -52,8 +54,18 @@ export async function readJson(answer: Response): Promise<Answer> {
   return (await answer.json()) as Answer;
 }
 
-/** The order service on a real server of its own, without a coordinator: the test plays its part. */
-export async function openShop(options: { maxStreams?: number; rateLimit?: RateLimit } = {}) {
+/**
+ * The order service on a real server of its own, without a coordinator: the test plays its part.
+ * @param options.consuming Whether the service reads what inventory announces. Default: it does.
+ */
+export async function openShop({
+  consuming = true,
+  ...options
+}: {
+  maxStreams?: number;
+  rateLimit?: RateLimit;
+  consuming?: boolean;
+} = {}) {
   await using stack = new AsyncDisposableStack();
   const server = stack.use(await startNats());
   await applyTopology({ servers: server.url });
@@ -61,10 +73,11 @@ export async function openShop(options: { maxStreams?: number; rateLimit?: RateL
   const ledger = stack.use(openLedger(client, "ORDER"));
   const inventory = stack.use(openLedger(client, "INVENTORY"));
   const checkout = stack.use(openLedger(client, "CHECKOUT"));
+  const consumers = consuming ? consumersOf("order") : [];
   stack.use(
     new Processor(client.connection, client.js, ledger, {
       service: "order",
-      consumers: consumersOf("order"),
+      consumers,
       handlers,
       log: silent,
     }),
