@@ -8,8 +8,8 @@ export function readPaymentConfig(environment: Environment = process.env) {
     {
       ...common,
       PAYMENT_PORT: port(8083),
-      /** How late `tok_slow` answers. Longer than a checkout waits for its charge (20 s), so that it times out. */
-      SANDBOX_SLOW_MS: milliseconds(25_000),
+      /** How late `tok_slow` answers. Longer than a checkout waits for its charge (30 s), so that it times out. */
+      SANDBOX_SLOW_MS: milliseconds(35_000),
       /** Money moves through Stripe if this is set, through the sandbox otherwise. */
       STRIPE_SECRET_KEY: z.string().optional(),
       /** Protocol, host and port of Stripe's API. Default: the real one. */
