@@ -26,7 +26,7 @@ interface Picture {
 }
 
 /** Answers of which an order gets one at most, and that once. */
-const oneOf: readonly (readonly string[])[] = [
+export const oneOf: readonly (readonly string[])[] = [
   ["inventory.stock_reserved", "inventory.stock_rejected"],
   ["inventory.stock_released"],
   ["fraud.order_cleared", "fraud.order_flagged"],

@@ -1,0 +1,42 @@
+import type { Network } from "./network.ts";
+import type { Random } from "./random.ts";
+import type { Owner, Timeline } from "./time.ts";
+
+/** A mistake that is built in on purpose, to see that it is found. */
+export type Bug =
+  | "ack_before_commit"
+  | "unknown_is_committed"
+  | "unknown_is_tried_again_unguarded"
+  | "no_guards"
+  | "cache_is_trusted"
+  | "new_idempotency_key_each_time"
+  | "batches_are_torn"
+  | "effects_before_intent";
+
+/** What all parts of one run share. */
+export interface Surroundings {
+  readonly time: Timeline;
+  readonly random: Random;
+  readonly network: Network;
+  readonly bug: Bug | undefined;
+  /** Says what happened, for people. */
+  say(who: string, text: () => string): void;
+}
+
+/** The clock begins here. */
+const EPOCH = Date.UTC(2026, 0, 1);
+
+export function dateOf(ms: number): Date {
+  return new Date(EPOCH + ms);
+}
+
+export function msOf(date: Date): number {
+  return date.getTime() - EPOCH;
+}
+
+/** One instance of a service: it can die and lose all that it has in memory, or stand still. */
+export interface Process extends Owner {
+  readonly service: string;
+  readonly name: string;
+  alive: boolean;
+}
