@@ -15,19 +15,36 @@ import {
   refundPayment,
 } from "../../nats/contracts/mod.ts";
 import type { Handler, Outcome, View } from "../../nats/mod.ts";
-import type { CaptureAnswer, CaptureRequest, Provider, RefundAnswer, RefundRequest } from "./provider.ts";
+import type {
+  CaptureAnswer,
+  CaptureRequest,
+  Provider,
+  RefundAnswer,
+  RefundRequest,
+  Refused,
+  Unavailable,
+} from "./provider.ts";
 
 type Payment = MessageShape<typeof PaymentSchema>;
 type Charge = MessageShape<typeof ChargePaymentSchema>;
 type Refund = MessageShape<typeof RefundPaymentSchema>;
 
-/** What the provider is asked for, any number of times. */
-export type Effect = ({ kind: "capture" } & CaptureRequest) | ({ kind: "refund" } & RefundRequest);
+/** What the provider is asked for, any number of times. A charge captures; a refund may have to learn of a capture first. */
+export type CaptureEffect = { kind: "capture" } & CaptureRequest;
+export type RefundEffect = { kind: "refund" } & RefundRequest;
+export type Effect = CaptureEffect | RefundEffect;
 
-/** What the provider said, and if it said nothing, when to ask again. */
-export type Answer =
-  | Exclude<CaptureAnswer | RefundAnswer, { kind: "unavailable" }>
-  | { kind: "unavailable"; reason: string; delayMs: number };
+type AskAgain = Unavailable | Refused;
+/** What the provider said, and where it may say something else later, when to ask again. */
+type Timed<A> = Exclude<A, AskAgain> | (Extract<A, AskAgain> & { delayMs: number });
+export type CaptureResult = Timed<CaptureAnswer>;
+export type RefundResult = Timed<RefundAnswer>;
+export type Answer = CaptureResult | RefundResult;
+
+interface Options {
+  signal: AbortSignal;
+  attempt: number;
+}
 
 export interface HandlerOptions {
   provider: Provider;
@@ -36,22 +53,25 @@ export interface HandlerOptions {
 }
 
 export function handlers({ provider, backoffMs }: HandlerOptions) {
-  const perform = async (
-    effect: Effect,
-    { signal, attempt }: { signal: AbortSignal; attempt: number },
-  ): Promise<Answer> => {
-    const answer = await (effect.kind === "capture"
-      ? provider.capture(effect, { signal })
-      : provider.refund(effect, { signal }));
-    if (answer.kind !== "unavailable") return answer;
-    return { kind: answer.kind, reason: answer.reason, delayMs: answer.retryAfterMs ?? backoffMs(attempt) };
+  const timed = <A extends AskAgain>(answer: A, attempt: number) => {
+    return { ...answer, delayMs: answer.retryAfterMs ?? backoffMs(attempt) };
   };
+  const askCapture = async (effect: CaptureEffect, { signal, attempt }: Options): Promise<CaptureResult> => {
+    const answer = await provider.capture(effect, { signal });
+    return answer.kind === "captured" || answer.kind === "declined" ? answer : timed(answer, attempt);
+  };
+  const askRefund = async (effect: RefundEffect, { signal, attempt }: Options): Promise<RefundResult> => {
+    const answer = await provider.refund(effect, { signal });
+    return answer.kind === "refunded" ? answer : timed(answer, attempt);
+  };
+  const ask = (effect: Effect, options: Options): Promise<Answer> =>
+    effect.kind === "capture" ? askCapture(effect, options) : askRefund(effect, options);
   const keys = ({ orderId }: Charge | Refund) => [key(payment, orderId)];
   return [
-    { contract: chargePayment, keys, decide: decideCharge, perform, conclude: concludeCharge },
-    { contract: refundPayment, keys, decide: decideRefund, perform, conclude: concludeRefund },
+    { contract: chargePayment, keys, decide: decideCharge, perform: askCapture, conclude: concludeCharge },
+    { contract: refundPayment, keys, decide: decideRefund, perform: ask, conclude: concludeRefund },
   ] as const satisfies readonly [
-    Handler<typeof ChargePaymentSchema, Effect, Answer>,
+    Handler<typeof ChargePaymentSchema, CaptureEffect, CaptureResult>,
     Handler<typeof RefundPaymentSchema, Effect, Answer>,
   ];
 }
@@ -60,7 +80,7 @@ export function handlers({ provider, backoffMs }: HandlerOptions) {
  * Stores the intent before the provider is asked, so that a crash in between is seen by whoever comes next: a payment
  * that is `pending` is asked for again under the same key. Anything else was decided before, by a charge or a refund.
  */
-export function decideCharge(view: View, command: Charge): Outcome<Effect> {
+export function decideCharge(view: View, command: Charge): Outcome<CaptureEffect> {
   const known = view.get(payment, command.orderId);
   if (known === undefined) {
     const { orderId, amountCents, currency, paymentToken } = command;
@@ -71,13 +91,17 @@ export function decideCharge(view: View, command: Charge): Outcome<Effect> {
       currency,
       paymentToken,
     });
-    return { kind: "perform", messages: [intent], effect: capture(intent.value, { askedBefore: false }) };
+    return { kind: "perform", messages: [intent], effect: capture(intent.value, first) };
   }
   if (known.status !== "pending") return nothing;
-  return { kind: "perform", messages: [], effect: capture(known, { askedBefore: true }) };
+  return { kind: "perform", messages: [], effect: capture(known, again) };
 }
 
-export function concludeCharge(view: View, { orderId }: Charge, answer: Answer): Outcome<Effect> {
+export function concludeCharge(
+  view: View,
+  { orderId }: Charge,
+  answer: CaptureResult,
+): Outcome<CaptureEffect> {
   const known = view.get(payment, orderId);
   // A refund asked the provider meanwhile and has drawn the conclusion.
   if (known?.status !== "pending") return nothing;
@@ -99,10 +123,9 @@ export function concludeCharge(view: View, { orderId }: Charge, answer: Answer):
       };
     case "unavailable":
       return retry(answer);
-    case "refunded":
-      throw new TypeError(
-        `Cannot conclude the charge of ${JSON.stringify(orderId)}: it was asked to capture`,
-      );
+    case "refused":
+      // Someone may mend it in time. If nobody does, the checkout's deadline asks for a refund, and that ends it.
+      return retry({ reason: `refused: ${answer.code}`, delayMs: answer.delayMs });
     default:
       return answer satisfies never;
   }
@@ -110,8 +133,8 @@ export function concludeCharge(view: View, { orderId }: Charge, answer: Answer):
 
 /**
  * Gives back what was captured. Where nothing was captured it makes sure that nothing ever will be: a charge that comes
- * later finds the payment `voided`. While a capture is pending nobody knows its outcome, so the provider is asked for
- * it again, and a capture that turns out to have happened is recorded like any other and then refunded.
+ * later finds the payment `voided`. While a capture is pending nobody knows its outcome, so the provider is asked what
+ * became of it (ADR 6), and a capture that turns out to have happened is recorded like any other and then refunded.
  */
 export function decideRefund(view: View, { orderId }: Refund): Outcome<Effect> {
   const known = view.get(payment, orderId);
@@ -120,7 +143,7 @@ export function decideRefund(view: View, { orderId }: Refund): Outcome<Effect> {
     case "declined":
       return { kind: "done", messages: voided(orderId, known) };
     case "pending":
-      return { kind: "perform", messages: [], effect: capture(known, { askedBefore: true }) };
+      return { kind: "perform", messages: [], effect: capture(known, learn) };
     case "captured": {
       const refunding = message(payment, orderId, { ...known, status: "refunding" });
       return { kind: "perform", messages: [refunding], effect: refund(refunding.value) };
@@ -146,6 +169,9 @@ export function concludeRefund(view: View, command: Refund, answer: Answer): Out
   if (known?.status === "pending" && answer.kind === "declined") {
     return { kind: "done", messages: voided(orderId, { ...known, declineCode: answer.code }) };
   }
+  if (known?.status === "pending" && answer.kind === "refused") {
+    return { kind: "done", messages: voided(orderId, known) };
+  }
   if (known?.status === "refunding" && answer.kind === "refunded") {
     const { refundId } = answer;
     const { capturedCents, currency } = known;
@@ -168,14 +194,18 @@ function retry({ reason, delayMs }: { reason: string; delayMs: number }): Outcom
 }
 
 /** I4: one key for the capture of an order, whoever asks for it and however often. */
-function capture(intent: Payment, { askedBefore }: { askedBefore: boolean }): Effect {
+function capture(intent: Payment, why: Pick<CaptureRequest, "askedBefore" | "learnOnly">): CaptureEffect {
   const { orderId, amountCents, currency, paymentToken: token } = intent;
   const idempotencyKey = `${orderId}/capture`;
-  return { kind: "capture", orderId, amountCents, currency, token, idempotencyKey, askedBefore };
+  return { kind: "capture", orderId, amountCents, currency, token, idempotencyKey, ...why };
 }
 
+const first = { askedBefore: false, learnOnly: false };
+const again = { askedBefore: true, learnOnly: false };
+const learn = { askedBefore: true, learnOnly: true };
+
 /** The whole amount, which is what was captured. */
-function refund({ orderId, captureId, amountCents, currency }: Payment): Effect {
+function refund({ orderId, captureId, amountCents, currency }: Payment): RefundEffect {
   return {
     kind: "refund",
     orderId,

@@ -5,7 +5,7 @@ import { RefundPaymentSchema } from "../../gen/shop/checkout/v1/refund_payment_p
 import { message, payment } from "../../nats/contracts/mod.ts";
 import type { AnyHandler, Outcome } from "../../nats/mod.ts";
 import { firstDelivery, MemoryView } from "../../test/support/mod.ts";
-import { type Answer, type Effect, handlers } from "./decide.ts";
+import { type Answer, type CaptureEffect, type CaptureResult, type Effect, handlers } from "./decide.ts";
 import type { Provider } from "./provider.ts";
 
 /** The decisions below are made without a provider: whoever asks it fails. */
@@ -67,11 +67,12 @@ function conclude(view: MemoryView, handler: AnyHandler, command: object, answer
   return summary(view, outcome as Outcome<Effect>);
 }
 
-const captured: Answer = { kind: "captured", captureId: "ch_1" };
-const declined: Answer = { kind: "declined", code: "card_declined" };
+const captured: CaptureResult = { kind: "captured", captureId: "ch_1" };
+const declined: CaptureResult = { kind: "declined", code: "card_declined" };
+const refused: CaptureResult = { kind: "refused", code: "no such currency", delayMs: 500 };
 const refunded: Answer = { kind: "refunded", refundId: "re_1" };
-const unavailable: Answer = { kind: "unavailable", reason: "down", delayMs: 700 };
-const answers = { captured, declined, refunded, unavailable };
+const unavailable: CaptureResult = { kind: "unavailable", reason: "down", delayMs: 700 };
+const answers = { captured, declined, refused, refunded, unavailable };
 
 describe("decideCharge()", () => {
   const table: Record<Status, string> = {
@@ -91,7 +92,13 @@ describe("decideCharge()", () => {
     const { outcome } = new MemoryView().handle(charge, chargeCommand);
     expect(outcome).toMatchObject({
       messages: [{ value: { status: "pending", amountCents: 2_400n, paymentToken: "tok_visa" } }],
-      effect: { amountCents: 2_400n, currency: "EUR", token: "tok_visa", askedBefore: false },
+      effect: {
+        amountCents: 2_400n,
+        currency: "EUR",
+        token: "tok_visa",
+        askedBefore: false,
+        learnOnly: false,
+      },
     });
   });
 
@@ -103,19 +110,20 @@ describe("decideCharge()", () => {
     );
     expect(outcome).toMatchObject({
       messages: [],
-      effect: { amountCents: 2_400n, token: "tok_visa", askedBefore: true },
+      effect: { amountCents: 2_400n, token: "tok_visa", askedBefore: true, learnOnly: false },
     });
   });
 });
 
 describe("concludeCharge()", () => {
-  const whenPending: Record<Exclude<Answer["kind"], "refunded">, string> = {
+  const whenPending: Record<CaptureResult["kind"], string> = {
     captured: "done → captured payment.captured",
     declined: "done → declined payment.declined",
+    refused: "retry → pending",
     unavailable: "retry → pending",
   };
   for (const status of statuses.filter((status) => status !== "none")) {
-    it.each(["captured", "declined", "unavailable"] as const)(
+    it.each(["captured", "declined", "refused", "unavailable"] as const)(
       `of a payment that is ${status}: %s`,
       (kind) => {
         const wanted = status === "pending" ? whenPending[kind] : `done → ${status}`;
@@ -151,6 +159,17 @@ describe("concludeCharge()", () => {
     const outcome = charge.conclude(view, chargeCommand, unavailable);
     expect(outcome).toEqual({ kind: "retry", delayMs: 700, reason: "down" });
   });
+
+  it("comes again when it was refused, in case that someone mends it in time", () => {
+    const outcome = charge.conclude(paymentThatIs("pending"), chargeCommand, refused);
+    expect(outcome).toEqual({ kind: "retry", delayMs: 500, reason: "refused: no such currency" });
+  });
+
+  it("cannot be given the answer to a refund", () => {
+    // @ts-expect-error: a charge asks for captures only.
+    const given: Parameters<typeof charge.conclude>[2] = { kind: "refunded", refundId: "re_1" };
+    expect(given.kind).toBe("refunded");
+  });
 });
 
 describe("decideRefund()", () => {
@@ -167,6 +186,11 @@ describe("decideRefund()", () => {
     expect(decide(paymentThatIs(status), refund, refundCommand)).toBe(table[status]);
   });
 
+  it("wants to learn of a pending capture, not to make one", () => {
+    const { outcome } = paymentThatIs("pending").handle(refund, refundCommand);
+    expect(outcome).toMatchObject({ effect: { token: "tok_visa", askedBefore: true, learnOnly: true } });
+  });
+
   it("throws on a status that it does not know, rather than guess", () => {
     const view = new MemoryView().store([message(payment, "o1", { orderId: "o1", status: "lost" })]);
     expect(() => decide(view, refund, refundCommand)).toThrow('Cannot refund "o1": its status is lost');
@@ -178,10 +202,12 @@ describe("concludeRefund()", () => {
   const table: [Status, Answer["kind"], string][] = [
     ["pending", "captured", "perform refund o1/refund → refunding payment.captured"],
     ["pending", "declined", "done → voided payment.voided"],
+    ["pending", "refused", "done → voided payment.voided"],
     ["pending", "unavailable", "retry → pending"],
     ["captured", "captured", "perform refund o1/refund → refunding"],
     ["captured", "unavailable", "retry → captured"],
     ["declined", "declined", "done → voided payment.voided"],
+    ["declined", "refused", "done → voided payment.voided"],
     ["declined", "unavailable", "done → voided payment.voided"],
     ["refunding", "captured", "perform refund o1/refund → refunding"],
     ["refunding", "refunded", "done → refunded payment.refunded"],
@@ -190,6 +216,7 @@ describe("concludeRefund()", () => {
     ["refunded", "refunded", "done → refunded"],
     ["refunded", "unavailable", "done → refunded"],
     ["voided", "declined", "done → voided"],
+    ["voided", "refused", "done → voided"],
     ["voided", "unavailable", "done → voided"],
   ];
   it.each(table)("of a payment that is %s: %s", (status, kind, wanted) => {
@@ -251,8 +278,17 @@ describe("handlers()", () => {
     const [charge] = handlers({ provider, backoffMs: (tries) => tries * 100 });
     const { outcome } = new MemoryView().handle(charge, chargeCommand);
     if (outcome.kind !== "perform") throw new Error(`nothing to perform: ${outcome.kind}`);
-    return charge.perform(outcome.effect as Effect, { signal, attempt: 3 });
+    return charge.perform(outcome.effect as CaptureEffect, { signal, attempt: 3 });
   }
+
+  it("wait as long when they are refused", async () => {
+    const provider: Provider = { ...nobody, capture: async () => ({ kind: "refused", code: "no" }) };
+    const [charge] = handlers({ provider, backoffMs: (tries) => tries * 100 });
+    const { outcome } = new MemoryView().handle(charge, chargeCommand);
+    if (outcome.kind !== "perform") throw new Error(`nothing to perform: ${outcome.kind}`);
+    const result = await charge.perform(outcome.effect as CaptureEffect, { signal, attempt: 3 });
+    expect(result).toEqual({ kind: "refused", code: "no", delayMs: 300 });
+  });
 
   it("wait longer with each try, or as long as the provider says", async () => {
     expect(await performed({})).toEqual({ kind: "unavailable", reason: "down", delayMs: 300 });

@@ -22,6 +22,8 @@ import { routes } from "./app.ts";
 import { handlers } from "./decide.ts";
 import type { CaptureAnswer, Provider } from "./provider.ts";
 import { sandbox } from "./sandbox.ts";
+import { stripe } from "./stripe.ts";
+import { SECRET_KEY, StripeStandIn } from "./stripe_stand_in.ts";
 
 /** A provider that counts what is asked of it and what it does: one effect per idempotency key. */
 class Counting implements Provider {
@@ -283,5 +285,18 @@ describe("payment on JetStream", () => {
       expect(response.headers.get("content-type")).toContain("application/problem+json");
       expect(await response.json()).toMatchObject({ type: "urn:problem:shop:unknown-payment" });
     });
+  });
+
+  it("ends an order that Stripe refuses for good, and captures nothing", async () => {
+    await using api = new StripeStandIn();
+    const provider = stripe({ secretKey: SECRET_KEY, apiBase: await api.listen(), log: silent });
+    await using _ = await start(provider);
+    await charge("refused", { currency: "XXX", paymentToken: "pm_card_visa" });
+    await until("Stripe to refuse", () => api.requests.length > 0);
+    await refund("refused");
+    // The charge comes again in ten seconds, and finds the payment voided.
+    await until("the order to end", async () => (await statusOf("refused")) === "voided");
+    expect(await eventsOf("refused")).toEqual({ voided: 1 });
+    expect(api.intents).toEqual([]);
   });
 });

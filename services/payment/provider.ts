@@ -9,6 +9,11 @@ export interface CaptureRequest {
   idempotencyKey: string;
   /** Whether the provider may have been asked for this capture before. */
   askedBefore: boolean;
+  /**
+   * What became of the capture is all that is wanted: the order is over, and what was captured will go back. A provider
+   * that can tell without capturing does not capture. Comes with `askedBefore` only.
+   */
+  learnOnly: boolean;
 }
 
 /** One refund of a whole capture, the same on every try. */
@@ -29,11 +34,26 @@ export interface Unavailable {
   retryAfterMs?: number;
 }
 
+/**
+ * Nothing was captured under this key, and nothing will be by asking again in the same way, until someone mends what is
+ * wrong on this side; or, to a request that is `learnOnly`, nothing ever will be. Said only where it is certain.
+ */
+export interface Refused {
+  kind: "refused";
+  /** For the log: no token, no key. */
+  code: string;
+  /** When to come again, in case that someone has mended it. */
+  retryAfterMs?: number;
+}
+
 export type CaptureAnswer =
   | { kind: "captured"; captureId: string }
+  /** The customer cannot pay this. Final. */
   | { kind: "declined"; code: string }
+  | Refused
   | Unavailable;
 
+/** `refunded` once the money is on its way back for good: a refund that may still fail is `unavailable`. */
 export type RefundAnswer = { kind: "refunded"; refundId: string } | Unavailable;
 
 /**

@@ -14,7 +14,8 @@ const MAX_FLAKY_KEYS = 10_000;
 
 /**
  * A provider that moves no money and keeps nothing: ids are derived from the idempotency key, so that the same key
- * gives the same capture whatever was restarted in between.
+ * gives the same capture whatever was restarted in between. Having no memory it cannot say whether it was ever asked for
+ * a capture: a request that is `learnOnly` is answered like any other, as if the capture had happened.
  *
  * | token | |
  * |---|---|

@@ -12,6 +12,7 @@ function request(token: string, orderId = "o1"): CaptureRequest {
     token,
     idempotencyKey: `${orderId}/capture`,
     askedBefore: false,
+    learnOnly: false,
   };
 }
 
@@ -54,6 +55,12 @@ describe("sandbox()", () => {
     expect(answer.kind).toBe("captured");
     // A timer may fire a millisecond early.
     expect(performance.now() - started).toBeGreaterThanOrEqual(59);
+  });
+
+  it("answers who wants to learn only as if it had been asked before: it has no memory", async () => {
+    const learn = { ...request("tok_visa"), askedBefore: true, learnOnly: true };
+    const answer = await sandbox({ slowMs: 1 }).capture(learn, { signal });
+    expect(answer).toEqual(await sandbox({ slowMs: 1 }).capture(request("tok_visa"), { signal }));
   });
 
   it("stops waiting for tok_slow when told to", async () => {

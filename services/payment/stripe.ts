@@ -8,8 +8,20 @@ import type {
   RefundRequest,
   Unavailable,
 } from "./provider.ts";
+import {
+  codeOf,
+  declineCode,
+  declined,
+  hasMovedOn,
+  isAlreadyRefunded,
+  isInvalid,
+  isMismatch,
+  listOf,
+  needsPerson,
+  objectOf,
+} from "./stripe_errors.ts";
 
-const { errors } = Stripe;
+type Intent = Stripe.PaymentIntent;
 
 export interface StripeOptions {
   secretKey: string;
@@ -20,20 +32,30 @@ export interface StripeOptions {
   log: Log;
 }
 
-/** What only a person can mend (a wrong API key, a refused request) need not be tried every few seconds. */
-const MISCONFIGURED_RETRY_MS = 30_000;
+/** What only a person can mend is tried a few times within the 30 s that a checkout gives its charge, and no oftener. */
+const MISCONFIGURED_RETRY_MS = 10_000;
+/** A refund that is pending is looked at again after a quarter of its age, within these bounds: it may take days. */
+const MIN_REFUND_POLL_MS = 60_000;
+const MAX_REFUND_POLL_MS = 3_600_000;
+/** A refund that is older than this and still pending is an error in the log, with every look at it. */
+const REFUND_OVERDUE_MS = 7 * 24 * 3_600_000;
+/** Found at once. There is one PaymentIntent for an order, and one refund, unless a person made more. */
+const FIND_LIMIT = 100;
 
 /**
  * Captures with PaymentIntents, confirmed in the request that creates them. A token is the id of a PaymentMethod.
  *
  * Only what the customer can do something about is `declined`: the card, an unknown payment method, an amount that
- * cannot be charged, a bank that wants the customer to authenticate (nobody is there to do so). A wrong API key, a
- * missing permission or a request that Stripe does not understand is this shop's fault: `unavailable`, with an error
- * in the log, until a person has mended it or the checkout's deadline ends the order.
+ * cannot be charged, a bank that wants the customer to authenticate (nobody is there to do so). A request that Stripe
+ * refuses to begin with is this shop's fault: `refused`, with an error in the log. A wrong API key, a missing
+ * permission, or a key that was used for another request say nothing about the capture: `unavailable`, loudly as well.
  *
  * I4 rests on the idempotency key for a day: Stripe forgets keys after 24 hours, and until then repeats its first
  * answer, even a 500 (https://docs.stripe.com/api/idempotent_requests). So a capture that may have been asked for
  * before is searched for by its order first. The search lags by minutes at most, when the key still protects.
+ *
+ * A refund is `refunded` once it has succeeded. While it is pending it is looked at again, ever more rarely, hourly in the
+ * end. One that fails is an error in the log until a person has made another, which is found.
  */
 export function stripe(options: StripeOptions): Provider {
   const { log } = options;
@@ -46,73 +68,167 @@ export function stripe(options: StripeOptions): Provider {
     telemetry: false,
   });
 
-  async function findCapture(orderId: string): Promise<string | undefined> {
-    const query = `status:"succeeded" AND metadata["order_id"]:${JSON.stringify(orderId)}`;
-    return firstId(await client.paymentIntents.search({ query, limit: 1 }));
-  }
-
-  async function createCapture(request: CaptureRequest): Promise<CaptureAnswer> {
+  async function create(request: CaptureRequest, { confirm }: { confirm: boolean }): Promise<Intent> {
     const intent = await client.paymentIntents.create(
       {
         amount: Number(request.amountCents),
         currency: request.currency.toLowerCase(),
-        confirm: true,
+        confirm,
         payment_method: request.token,
         automatic_payment_methods: { enabled: true, allow_redirects: "never" },
-        metadata: { order_id: request.orderId },
+        // What is never confirmed is not to be found as the order's.
+        metadata: confirm ? { order_id: request.orderId } : { unpaid_order_id: request.orderId },
       },
       { idempotencyKey: request.idempotencyKey },
     );
-    // A repeated answer is as old as the first request.
-    const current = intent.status === "processing" ? await client.paymentIntents.retrieve(intent.id) : intent;
-    switch (current.status) {
+    return objectOf(intent);
+  }
+
+  /** As it is now: a repeated answer is as old as the first request. */
+  async function current(intent: Intent): Promise<Intent> {
+    return intent.status === "succeeded" ? intent : objectOf(await client.paymentIntents.retrieve(intent.id));
+  }
+
+  /** Has no key: it is the same however often it is asked. */
+  async function cancel({ id }: Intent): Promise<Intent> {
+    const cancelled = await client.paymentIntents.cancel(id).catch((cause) => {
+      if (hasMovedOn(cause)) return client.paymentIntents.retrieve(id);
+      throw cause;
+    });
+    return objectOf(cancelled);
+  }
+
+  /** What a confirmed intent means, for good. One that waits for the customer would capture later, so it is closed. */
+  async function settle(confirmed: Intent, { orderId, amountCents }: CaptureRequest): Promise<CaptureAnswer> {
+    const waits = confirmed.status === "requires_action" || confirmed.status === "requires_confirmation";
+    const intent = waits ? await cancel(confirmed) : confirmed;
+    const { id, status, amount } = intent;
+    switch (status) {
       case "succeeded":
-        return { kind: "captured", captureId: current.id };
-      case "requires_action":
-      case "requires_confirmation":
-        return { kind: "declined", code: "authentication_required" };
+        if (BigInt(amount) === amountCents) return { kind: "captured", captureId: id };
+        log.error({ order_id: orderId, capture_id: id, amount }, "another amount was captured for the order");
+        return misconfigured("Stripe: another amount was captured");
       case "requires_payment_method":
+        return { kind: "declined", code: declined(intent.last_payment_error ?? {}) };
       case "canceled":
-        return { kind: "declined", code: declined(current.last_payment_error ?? {}) };
+        // By the above, now or before.
+        return {
+          kind: "declined",
+          code: declined(intent.last_payment_error ?? { code: "authentication_required" }),
+        };
       default:
-        return { kind: "unavailable", reason: `Stripe: the payment is ${current.status}` };
+        return { kind: "unavailable", reason: `Stripe: the payment is ${status}` };
+    }
+  }
+
+  async function find(request: CaptureRequest): Promise<CaptureAnswer | undefined> {
+    const query = `metadata["order_id"]:${JSON.stringify(request.orderId)}`;
+    let found: CaptureAnswer | undefined;
+    for (const intent of listOf(await client.paymentIntents.search({ query, limit: FIND_LIMIT }))) {
+      const answer = await settle(await current(intent), request);
+      if (answer.kind !== "declined") return answer;
+      found ??= answer;
+    }
+    return found;
+  }
+
+  /**
+   * Has the capture made, or hears again what became of it. A refusal proves that nothing was captured: the key would
+   * have repeated the capture, or the search found it.
+   */
+  async function ask(request: CaptureRequest): Promise<CaptureAnswer> {
+    let intent: Intent;
+    try {
+      intent = await create(request, { confirm: true });
+    } catch (cause) {
+      const code = declineCode(cause);
+      if (code !== undefined) return { kind: "declined", code };
+      if (!isInvalid(cause)) throw cause;
+      complain(cause, request.orderId);
+      return { kind: "refused", code: codeOf(cause), retryAfterMs: MISCONFIGURED_RETRY_MS };
+    }
+    return settle(await current(intent), request);
+  }
+
+  /**
+   * Hears what became of a capture without making one (ADR 6). An intent that is not to be confirmed is created under the
+   * capture's own key. If that succeeds, the key was free: nothing was captured, and a capture that is still on its way
+   * will find the key taken. If the key was used, Stripe says so, and asking again repeats its answer.
+   */
+  async function learn(request: CaptureRequest): Promise<CaptureAnswer> {
+    let unconfirmed: Intent | undefined;
+    let refusal: string | undefined;
+    try {
+      unconfirmed = await create(request, { confirm: false });
+    } catch (cause) {
+      if (isInvalid(cause)) refusal = codeOf(cause);
+      else if (!isMismatch(cause)) throw cause;
+    }
+    if (unconfirmed !== undefined) {
+      const { status } = await cancel(unconfirmed);
+      return status === "canceled"
+        ? { kind: "refused", code: "never asked" }
+        : { kind: "unavailable", reason: `Stripe: the unconfirmed payment is ${status}` };
+    }
+    try {
+      return await ask(request);
+    } catch (cause) {
+      // The key was free until that refusal took it.
+      if (refusal !== undefined && isMismatch(cause)) return { kind: "refused", code: refusal };
+      throw cause;
     }
   }
 
   async function createRefund(request: RefundRequest): Promise<RefundAnswer> {
-    const { id, status } = await client.refunds.create(
-      { payment_intent: request.captureId, metadata: { order_id: request.orderId } },
-      { idempotencyKey: request.idempotencyKey },
-    );
-    if (status === "succeeded" || status === "pending") return { kind: "refunded", refundId: id };
-    log.error({ order_id: request.orderId, refund_id: id, status }, "a refund failed; a person has to look");
-    return {
-      kind: "unavailable",
-      reason: `Stripe: the refund is ${status}`,
-      retryAfterMs: MISCONFIGURED_RETRY_MS,
-    };
+    const refund = await client.refunds
+      .create(
+        { payment_intent: request.captureId, metadata: { order_id: request.orderId } },
+        { idempotencyKey: request.idempotencyKey },
+      )
+      .catch((cause) => {
+        if (isAlreadyRefunded(cause)) return undefined;
+        throw cause;
+      });
+    return refund?.status === "succeeded" ? { kind: "refunded", refundId: refund.id } : findRefund(request);
   }
 
-  /** A capture is refunded as a whole, and Stripe does so once: after the key is forgotten it says that it has. */
-  async function findRefund(captureId: string): Promise<RefundAnswer> {
-    const refundId = firstId(await client.refunds.list({ payment_intent: captureId, limit: 1 }));
-    return refundId === undefined
-      ? { kind: "unavailable", reason: "Stripe: refunded, by no refund that it names" }
-      : { kind: "refunded", refundId };
+  /** A capture is refunded as a whole. A repeated answer is old, and after the key is forgotten there is none. */
+  async function findRefund({ orderId, captureId, amountCents }: RefundRequest): Promise<RefundAnswer> {
+    const found = listOf(await client.refunds.list({ payment_intent: captureId, limit: FIND_LIMIT }));
+    const succeeded = found.filter(({ status }) => status === "succeeded");
+    const cents = succeeded.reduce((sum, { amount }) => sum + BigInt(amount), 0n);
+    const [last] = succeeded;
+    if (last !== undefined && cents >= amountCents) return { kind: "refunded", refundId: last.id };
+    const waiting = found.find(({ status }) => status === "pending" || status === "requires_action");
+    const refund = waiting ?? found[0];
+    if (refund === undefined) return misconfigured("Stripe: refunded, by no refund that it names");
+    const { id, status, created } = refund;
+    const ageMs = Date.now() - created * 1_000;
+    if (waiting === undefined || ageMs > REFUND_OVERDUE_MS) {
+      log.error(
+        { order_id: orderId, refund_id: id, status },
+        "a refund does not succeed; a person has to look",
+      );
+    }
+    const retryAfterMs = Math.min(Math.max(ageMs / 4, MIN_REFUND_POLL_MS), MAX_REFUND_POLL_MS);
+    return { kind: "unavailable", reason: `Stripe: the refund is ${status}`, retryAfterMs };
   }
 
   /** @throws What is not an answer of Stripe. */
   function unavailable(cause: unknown, orderId: string): Unavailable {
-    if (!(cause instanceof errors.StripeError)) throw cause;
-    const { type, statusCode, code, param, requestId } = cause;
-    const reason = ["Stripe:", type, statusCode, code].filter(Boolean).join(" ");
-    if (!needsPerson(cause)) return { kind: "unavailable", reason };
-    // Without Stripe's message, which repeats what was sent to it.
+    if (!(cause instanceof Stripe.errors.StripeError)) throw cause;
+    if (!needsPerson(cause)) return { kind: "unavailable", reason: codeOf(cause) };
+    complain(cause, orderId);
+    return misconfigured(codeOf(cause));
+  }
+
+  /** Without Stripe's message, which repeats what was sent to it. */
+  function complain(cause: Stripe.errors.StripeError, orderId: string): void {
+    const { type, statusCode: status, code, param, requestId: request_id } = cause;
     log.error(
-      { order_id: orderId, type, status: statusCode, code, param, request_id: requestId },
+      { order_id: orderId, type, status, code, param, request_id },
       "Stripe refuses what this service sends; a person has to mend it",
     );
-    return { kind: "unavailable", reason, retryAfterMs: MISCONFIGURED_RETRY_MS };
   }
 
   return {
@@ -121,20 +237,16 @@ export function stripe(options: StripeOptions): Provider {
     async capture(request, { signal }) {
       signal.throwIfAborted();
       try {
-        const captureId = request.askedBefore ? await findCapture(request.orderId) : undefined;
-        return captureId === undefined ? await createCapture(request) : { kind: "captured", captureId };
+        const found = request.askedBefore ? await find(request) : undefined;
+        return found ?? (await (request.learnOnly ? learn(request) : ask(request)));
       } catch (cause) {
-        const code = declineCode(cause);
-        return code === undefined ? unavailable(cause, request.orderId) : { kind: "declined", code };
+        return unavailable(cause, request.orderId);
       }
     },
     async refund(request, { signal }) {
       signal.throwIfAborted();
       try {
-        return await createRefund(request).catch((cause) => {
-          if (isAlreadyRefunded(cause)) return findRefund(request.captureId);
-          throw cause;
-        });
+        return await createRefund(request);
       } catch (cause) {
         return unavailable(cause, request.orderId);
       }
@@ -142,36 +254,8 @@ export function stripe(options: StripeOptions): Provider {
   };
 }
 
-/** Why the customer cannot pay, or undefined if the fault is not the customer's. */
-function declineCode(cause: unknown): string | undefined {
-  if (cause instanceof errors.StripeCardError) return declined(cause);
-  if (!(cause instanceof errors.StripeInvalidRequestError)) return undefined;
-  if (cause.param === "payment_method") return cause.code ?? "invalid_token";
-  return cause.code === "amount_too_small" || cause.code === "amount_too_large" ? cause.code : undefined;
-}
-
-function declined(error: { decline_code?: string; code?: string }): string {
-  return error.decline_code || error.code || "card_declined";
-}
-
-/** Whether the same request will be refused again for as long as nobody does anything about it. */
-function needsPerson(cause: Stripe.errors.StripeError): boolean {
-  return (
-    cause instanceof errors.StripeAuthenticationError ||
-    cause instanceof errors.StripePermissionError ||
-    cause instanceof errors.StripeInvalidRequestError ||
-    cause instanceof errors.StripeIdempotencyError
-  );
-}
-
-function isAlreadyRefunded(cause: unknown): boolean {
-  return cause instanceof errors.StripeInvalidRequestError && cause.code === "charge_already_refunded";
-}
-
-/** @throws {StripeAPIError} If it is no list: what a proxy answers in Stripe's place is not "there is none". */
-function firstId({ data }: { data?: { id: string }[] }): string | undefined {
-  if (!Array.isArray(data)) throw new errors.StripeAPIError({ type: "api_error", message: "not a list" });
-  return data[0]?.id;
+function misconfigured(reason: string): Unavailable {
+  return { kind: "unavailable", reason, retryAfterMs: MISCONFIGURED_RETRY_MS };
 }
 
 function address(apiBase: string | undefined) {

@@ -1,6 +1,4 @@
 import { execFile } from "node:child_process";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -8,137 +6,9 @@ import type { Log } from "../../nats/mod.ts";
 import { freePorts } from "../../test/support/mod.ts";
 import type { CaptureRequest, RefundRequest } from "./provider.ts";
 import { stripe } from "./stripe.ts";
+import { fault, SECRET_KEY, StripeStandIn } from "./stripe_stand_in.ts";
 
-const SECRET_KEY = "sk_test_stand_in";
 const signal = new AbortController().signal;
-
-interface Reply {
-  status: number;
-  body: object;
-}
-
-/**
- * Stripe as far as this service knows it, after its documentation: the bearer key, form bodies, and idempotency keys,
- * under which the first answer is repeated, also a decline or a 500, until they are forgotten.
- */
-class StandIn implements AsyncDisposable {
-  readonly #server = createServer((request, response) => void this.#serve(request, response));
-  readonly #replies = new Map<string, { form: string; reply: Reply }>();
-  readonly intents: { id: string; form: URLSearchParams }[] = [];
-  readonly refunds: { id: string; form: URLSearchParams }[] = [];
-  readonly requests: { method: string; path: string; key: string | undefined }[] = [];
-  /** Answers with this instead, before anything is done. */
-  refuse: Reply | undefined;
-  /** Does what is asked and then answers 500. */
-  breakAfterwards = false;
-  /** Takes requests and never answers. */
-  silent = false;
-
-  async listen(): Promise<string> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
-  }
-
-  forgetKeys(): void {
-    this.#replies.clear();
-  }
-
-  async [Symbol.asyncDispose]() {
-    this.#server.closeAllConnections();
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
-
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    let text = "";
-    for await (const chunk of request) text += chunk;
-    const { pathname, searchParams } = new URL(request.url ?? "/", "http://stand-in");
-    const key = request.headers["idempotency-key"]?.toString();
-    this.requests.push({ method: request.method ?? "", path: pathname, key });
-    if (this.silent) return;
-    const { status, body } = this.#answer(request, pathname, request.method === "GET" ? searchParams : text);
-    response.writeHead(status, { "content-type": "application/json", "request-id": "req_1" });
-    response.end(JSON.stringify(body));
-  }
-
-  #answer(request: IncomingMessage, path: string, input: string | URLSearchParams): Reply {
-    if (request.headers.authorization !== `Bearer ${SECRET_KEY}`) {
-      return fault(401, { type: "invalid_request_error", message: "Invalid API Key provided" });
-    }
-    if (this.refuse !== undefined) return this.refuse;
-    if (typeof input !== "string") return this.#find(path, input);
-    const key = request.headers["idempotency-key"]?.toString();
-    if (key === undefined) return fault(400, { type: "invalid_request_error", message: "no key" });
-    const known = this.#replies.get(key);
-    if (known !== undefined) {
-      if (known.form === input) return known.reply;
-      return fault(400, {
-        type: "idempotency_error",
-        message: "Keys can only be used with the same request",
-      });
-    }
-    const done = path === "/v1/payment_intents" ? this.#capture(input) : this.#refund(input);
-    const reply = this.breakAfterwards ? fault(500, { type: "api_error" }) : done;
-    this.#replies.set(key, { form: input, reply });
-    return reply;
-  }
-
-  #find(path: string, query: URLSearchParams): Reply {
-    if (path === "/v1/refunds") {
-      const found = this.refunds.filter(
-        ({ form }) => form.get("payment_intent") === query.get("payment_intent"),
-      );
-      return { status: 200, body: { object: "list", data: found.map(({ id }) => ({ id })) } };
-    }
-    const order = /^status:"succeeded" AND metadata\["order_id"\]:"(.*)"$/.exec(
-      query.get("query") ?? "",
-    )?.[1];
-    const found = this.intents.filter(({ form }) => form.get("metadata[order_id]") === order);
-    return { status: 200, body: { object: "search_result", data: found.map(({ id }) => ({ id })) } };
-  }
-
-  #capture(text: string): Reply {
-    const form = new URLSearchParams(text);
-    const method = form.get("payment_method");
-    if (method === "pm_declined") {
-      return fault(402, {
-        type: "card_error",
-        code: "card_declined",
-        decline_code: "insufficient_funds",
-        message: "Declined",
-      });
-    }
-    if (method === "pm_unknown") {
-      return fault(400, {
-        type: "invalid_request_error",
-        code: "resource_missing",
-        param: "payment_method",
-        message: "No such PaymentMethod: 'pm_unknown'",
-      });
-    }
-    const id = `pi_${this.intents.length + 1}`;
-    if (method === "pm_authenticate") return { status: 200, body: { id, status: "requires_action" } };
-    this.intents.push({ id, form });
-    return { status: 200, body: { id, object: "payment_intent", status: "succeeded" } };
-  }
-
-  #refund(text: string): Reply {
-    const form = new URLSearchParams(text);
-    if (this.refunds.some((refund) => refund.form.get("payment_intent") === form.get("payment_intent"))) {
-      return fault(400, {
-        type: "invalid_request_error",
-        code: "charge_already_refunded",
-        message: "Charge has already been refunded",
-      });
-    }
-    const id = `re_${this.refunds.length + 1}`;
-    this.refunds.push({ id, form });
-    return { status: 200, body: { id, object: "refund", status: "succeeded" } };
-  }
-}
-
-function fault(status: number, error: object): Reply {
-  return { status, body: { error } };
-}
 
 function captureOf(token: string, options: Partial<CaptureRequest> = {}): CaptureRequest {
   return {
@@ -148,6 +18,7 @@ function captureOf(token: string, options: Partial<CaptureRequest> = {}): Captur
     token,
     idempotencyKey: "o1/capture",
     askedBefore: false,
+    learnOnly: false,
     ...options,
   };
 }
@@ -161,7 +32,7 @@ const refundRequest: RefundRequest = {
 };
 
 describe("stripe()", () => {
-  let api: StandIn;
+  let api: StripeStandIn;
   let apiBase: string;
   let errors: string[];
   const log: Log = {
@@ -174,7 +45,7 @@ describe("stripe()", () => {
 
   beforeEach(async () => {
     errors = [];
-    api = new StandIn();
+    api = new StripeStandIn();
     apiBase = await api.listen();
   });
   afterEach(() => api[Symbol.asyncDispose]());
@@ -269,7 +140,7 @@ describe("stripe()", () => {
   it("is unavailable, not declined, when one key is used for two requests, and says so loudly", async () => {
     await provider().capture(captureOf("pm_card_visa"), { signal });
     const other = await provider().capture(captureOf("pm_card_visa", { amountCents: 1n }), { signal });
-    expect(other).toMatchObject({ kind: "unavailable", retryAfterMs: 30_000 });
+    expect(other).toMatchObject({ kind: "unavailable", retryAfterMs: 10_000 });
     expect(errors).toHaveLength(1);
     expect(api.intents).toHaveLength(1);
   });
@@ -278,7 +149,7 @@ describe("stripe()", () => {
     const answer = await provider({ secretKey: "sk_test_wrong" }).capture(captureOf("pm_card_visa"), {
       signal,
     });
-    expect(answer).toMatchObject({ kind: "unavailable", retryAfterMs: 30_000 });
+    expect(answer).toMatchObject({ kind: "unavailable", retryAfterMs: 10_000 });
     expect(errors).toHaveLength(1);
     expect(JSON.stringify([answer, errors])).not.toMatch(/sk_test|pm_card/);
   });
@@ -298,6 +169,8 @@ describe("stripe()", () => {
   });
 
   it("refunds the whole capture once under its own key", async () => {
+    await provider().capture(captureOf("pm_card_visa"), { signal });
+    api.requests.length = 0;
     for (let n = 0; n < 2; n++) {
       expect(await provider().refund(refundRequest, { signal })).toEqual({
         kind: "refunded",
@@ -308,6 +181,170 @@ describe("stripe()", () => {
     expect(Object.fromEntries(api.refunds[0]?.form ?? [])).toEqual({
       payment_intent: "pi_1",
       "metadata[order_id]": "o1",
+    });
+  });
+
+  it("closes an intent that waits for the customer before it says declined, and says so again", async () => {
+    const declined = { kind: "declined", code: "authentication_required" };
+    expect(await provider().capture(captureOf("pm_authenticate"), { signal })).toEqual(declined);
+    expect(api.intents).toMatchObject([{ status: "canceled" }]);
+    for (const askedBefore of [false, true]) {
+      const again = captureOf("pm_authenticate", { askedBefore });
+      expect(await provider().capture(again, { signal })).toEqual(declined);
+    }
+    expect(api.intents).toHaveLength(1);
+  });
+
+  it("says captured when the customer was quicker than the closing", async () => {
+    await provider().capture(captureOf("pm_authenticate"), { signal });
+    for (const intent of api.intents) intent.status = "succeeded";
+    const again = await provider().capture(captureOf("pm_authenticate"), { signal });
+    expect(again).toEqual({ kind: "captured", captureId: "pi_1" });
+  });
+
+  it("is unavailable when another amount than the order's was captured, and says so loudly", async () => {
+    await provider().capture(captureOf("pm_card_visa"), { signal });
+    const other = captureOf("pm_card_visa", { amountCents: 1n, askedBefore: true, learnOnly: true });
+    expect(await provider().capture(other, { signal })).toMatchObject({ kind: "unavailable" });
+    expect(errors).toEqual([expect.stringContaining("another amount")]);
+  });
+
+  describe("on a request that Stripe refuses to begin with", () => {
+    const request = captureOf("pm_card_visa", { currency: "XXX" });
+    const refused = { kind: "refused", code: expect.stringContaining("StripeInvalidRequestError 400") };
+
+    it("is refused, loudly, and comes again while there is time", async () => {
+      const answer = await provider().capture(request, { signal });
+      expect(answer).toEqual({ ...refused, retryAfterMs: 10_000 });
+      expect(errors).toEqual([expect.stringContaining('"param":"currency"')]);
+      expect(JSON.stringify([answer, errors])).not.toMatch(/sk_test|pm_card/);
+    });
+
+    it.each([true, false])("is refused when the order is over; the refusal is kept: %s", async (keeps) => {
+      api.keepsRefusals = keeps;
+      for (const answered of [true, false]) {
+        api.forgetKeys();
+        if (answered) await provider().capture(request, { signal });
+        for (let n = 0; n < 2; n++) {
+          const learn = { ...request, askedBefore: true, learnOnly: true };
+          expect(await provider().capture(learn, { signal })).toMatchObject(refused);
+        }
+      }
+      expect(api.intents).toEqual([]);
+    });
+
+    it.each([
+      ["something in front of Stripe", 404, {}],
+      ["a wrong API key", 401, { type: "invalid_request_error" }],
+      ["a missing permission", 403, { type: "invalid_request_error" }],
+      ["another use of the key", 400, { type: "idempotency_error" }],
+      // The search is refused, not the capture.
+      ["a search that is refused", 400, { type: "invalid_request_error" }],
+    ])("learns nothing from %s", async (_, status, error) => {
+      api.refuse = fault(status, error);
+      const learn = captureOf("pm_card_visa", { askedBefore: true, learnOnly: true });
+      expect(await provider().capture(learn, { signal })).toMatchObject({ kind: "unavailable" });
+    });
+
+    it("takes the refusal of something in front of Stripe for none", async () => {
+      api.refuse = fault(404, {});
+      const answer = await provider().capture(captureOf("pm_card_visa"), { signal });
+      expect(answer).toMatchObject({ kind: "unavailable" });
+    });
+  });
+
+  describe("asked to learn only", () => {
+    const learn = captureOf("pm_card_visa", { askedBefore: true, learnOnly: true });
+
+    it("captures nothing that was never asked for, nor lets a capture that is on its way", async () => {
+      for (let n = 0; n < 2; n++) {
+        const answer = await provider().capture(learn, { signal });
+        expect(answer).toEqual({ kind: "refused", code: "never asked" });
+      }
+      expect(api.intents).toMatchObject([{ status: "canceled" }]);
+      const late = await provider().capture(captureOf("pm_card_visa"), { signal });
+      expect(late).toMatchObject({ kind: "unavailable" });
+      expect(api.captures).toEqual([]);
+    });
+
+    it("closes what it left open when it died in between", async () => {
+      await provider().capture(learn, { signal });
+      for (const intent of api.intents) intent.status = "requires_confirmation";
+      expect(await provider().capture(learn, { signal })).toMatchObject({ kind: "refused" });
+      expect(api.intents).toMatchObject([{ status: "canceled" }]);
+    });
+
+    it.each([
+      ["the search knows it", false],
+      ["the search lags", true],
+    ])("says captured of what was captured: %s", async (_, lags) => {
+      await provider().capture(captureOf("pm_card_visa"), { signal });
+      api.searchLags = lags;
+      const captured = { kind: "captured", captureId: "pi_1" };
+      expect(await provider().capture(learn, { signal })).toEqual(captured);
+      expect(api.intents).toHaveLength(1);
+    });
+
+    it("does not take a 500 that is repeated for nothing captured", async () => {
+      api.breakAfterwards = true;
+      await provider().capture(captureOf("pm_card_visa"), { signal });
+      api.searchLags = true;
+      expect(await provider().capture(learn, { signal })).toMatchObject({ kind: "unavailable" });
+      api.searchLags = false;
+      expect(await provider().capture(learn, { signal })).toMatchObject({ kind: "captured" });
+    });
+
+    it.each([
+      ["pm_declined", "insufficient_funds"],
+      ["pm_unknown", "resource_missing"],
+      ["pm_authenticate", "authentication_required"],
+    ])("says declined of %s", async (token, code) => {
+      await provider().capture(captureOf(token), { signal });
+      api.searchLags = true;
+      expect(await provider().capture({ ...learn, token }, { signal })).toEqual({ kind: "declined", code });
+    });
+  });
+
+  describe("of a refund that is not through", () => {
+    const poll = () => provider().refund(refundRequest, { signal });
+    beforeEach(() => provider().capture(captureOf("pm_card_visa"), { signal }));
+
+    it("looks again until it has succeeded, also after Stripe has forgotten the key", async () => {
+      api.refundStatus = "pending";
+      const pending = { kind: "unavailable", reason: "Stripe: the refund is pending", retryAfterMs: 60_000 };
+      expect(await poll()).toEqual(pending);
+      api.forgetKeys();
+      expect(await poll()).toEqual(pending);
+      for (const refund of api.refunds) refund.status = "succeeded";
+      expect(await poll()).toEqual({ kind: "refunded", refundId: "re_1" });
+      expect(api.refunds).toHaveLength(1);
+      expect(errors).toEqual([]);
+    });
+
+    it("looks ever more rarely, and says so loudly when it takes too long", async () => {
+      api.refundStatus = "pending";
+      api.refundsCreated -= 8 * 24 * 3_600;
+      expect(await poll()).toMatchObject({ kind: "unavailable", retryAfterMs: 3_600_000 });
+      expect(errors).toEqual([expect.stringContaining("a person has to look")]);
+    });
+
+    it("says so loudly when it failed, and finds the one that a person made instead", async () => {
+      api.refundStatus = "pending";
+      await poll();
+      const [first] = api.refunds;
+      if (first === undefined) throw new Error("no refund");
+      first.status = "failed";
+      expect(await poll()).toMatchObject({ kind: "unavailable", reason: "Stripe: the refund is failed" });
+      expect(errors).toEqual([expect.stringContaining("a person has to look")]);
+      api.refunds.unshift({ ...first, id: "re_manual", status: "succeeded" });
+      expect(await poll()).toEqual({ kind: "refunded", refundId: "re_manual" });
+    });
+
+    it("does not take a part for the whole", async () => {
+      api.refundStatus = "pending";
+      await poll();
+      for (const refund of api.refunds) Object.assign(refund, { status: "succeeded", amount: 1 });
+      expect(await poll()).toMatchObject({ kind: "unavailable" });
     });
   });
 
@@ -325,7 +362,7 @@ describe("stripe()", () => {
       const log = { info() {}, warn() {}, error() {} };
       const provider = stripe({ secretKey: "${SECRET_KEY}", apiBase: "${apiBase}", log });
       const request = { orderId: "o1", amountCents: 5n, currency: "EUR", token: "pm_card_visa",
-        idempotencyKey: "o1/capture", askedBefore: false };
+        idempotencyKey: "o1/capture", askedBefore: false, learnOnly: false };
       console.log(JSON.stringify(await provider.capture(request, { signal: new AbortController().signal })));
       process.exit();
     `;
