@@ -6,7 +6,7 @@ import type { MsgHdrs } from "@nats-io/transport-node";
  * Permissions say which subjects a client may publish to, but not where it may have the server send an answer. A
  * service that has been taken over can read a message of its own making and name somebody else's subject as the place
  * for the answer, which the stream then stores. Such an answer carries `Nats-Stream`, which the server sets and the
- * asker cannot take away, and which nothing in this project ever publishes (ADR 7). The other answers, to publishes and
+ * asker cannot take away, and which nothing in this project ever publishes (ADR 8). The other answers, to publishes and
  * to pulls, cannot be taken for messages: they are no protobuf, or keep the subject that they were stored under.
  */
 export function isForged(headers: MsgHdrs | undefined): boolean {
