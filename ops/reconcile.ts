@@ -5,8 +5,8 @@ import type { Shop } from "./connect.ts";
 import { colour, columns, type ExitCode, note, type Output, print, printJson, shorten } from "./output.ts";
 import type { Context } from "./program.ts";
 
-/** An order is judged as soon as it is read: what is under way about it is seen from the consumers' positions. */
-const SETTLE_MS = 1_000;
+/** Long enough that hardly any order is judged twice; at the end all are, whatever is under way about them. */
+const SETTLE_MS = 60_000;
 
 /** `reconcile`: compares all ledgers once, from their first message to the one that is the last when it begins. */
 export function addReconcile(program: Command, { output, run }: Context): void {
@@ -38,7 +38,7 @@ async function reconcile(output: Output, { jsm }: Shop, { json }: { json?: boole
     const verdict = wrong ? `${violations.length} violations` : "no violation";
     note(
       output,
-      `${checked} checks, ${open} orders are live, ${colour(output, wrong ? "red" : "green", verdict, output.err)}`,
+      `${checked} orders compared, ${open} of them live, ${colour(output, wrong ? "red" : "green", verdict, output.err)}`,
     );
   }
   return violations.length > 0 ? 1 : 0;
