@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
@@ -31,6 +32,8 @@ const HEARTBEAT_MS = 15_000;
 export function eventsRoute(source: EventSource): (context: Context<Env>) => Promise<Response> {
   const { connection, draining, maxStreams = MAX_STREAMS } = source;
   const reconnected = new EventTarget();
+  // One listener for each open stream is no leak.
+  setMaxListeners(maxStreams, reconnected);
   void (async () => {
     for await (const status of connection.status()) {
       if (status.type === "reconnect") reconnected.dispatchEvent(new Event("reconnect"));
