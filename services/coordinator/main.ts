@@ -17,6 +17,7 @@ await run("coordinator", async (life) => {
   const swept = sweepRegularly({
     ...service,
     deadlines,
+    caughtUp,
     everyMs: config.SWEEP_EVERY_MS,
     signal: sweeping.signal,
   });
