@@ -17,8 +17,8 @@ const ORDERS_PER_SECOND = 20;
 const MAX_WAITING = 40;
 /** However long a disturbance takes, an order more says nothing new. */
 const MAX_TIMES = 6;
-/** A customer's client gives up after this and sends the same request again. */
-const CLIENT_TIMEOUT_MS = 5_000;
+/** A client gives up after this and sends the same request again. The shop answers within 10 s if it runs. */
+const CLIENT_TIMEOUT_MS = 12_000;
 const RETRY_MS = 150;
 /** No fault lasts as long. */
 const PATIENCE_MS = 120_000;

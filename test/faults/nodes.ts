@@ -23,6 +23,8 @@ export interface Nodes extends AsyncDisposable {
   start(name: string, options?: { maxFileStore?: string }): Promise<void>;
   /** Resolves when every node serves, and its copies have caught up with their leaders. */
   healthy(): Promise<void>;
+  /** The node that leads the cluster, undefined if there is none just now. */
+  metaLeader(): Promise<string | undefined>;
 }
 
 export interface NodesOptions {
@@ -33,6 +35,8 @@ export interface NodesOptions {
 
 /** Recovery of a store, and catching up with what was missed, on a machine that does many other things. */
 const READY_MS = 60_000;
+/** A node that is stopped accepts connections, and says nothing. */
+const MONITOR_TIMEOUT_MS = 1_000;
 
 export async function startNodes({ count, maxFileStore = "10GB" }: NodesOptions): Promise<Nodes> {
   const { path } = findNatsServer();
@@ -53,8 +57,6 @@ export async function startNodes({ count, maxFileStore = "10GB" }: NodesOptions)
     if (node === undefined) throw new RangeError(`There is no node "${name}"`);
     return node;
   };
-  const healthz = async (monitor: number) =>
-    (await fetch(`http://127.0.0.1:${monitor}/healthz`).catch(() => ({ ok: false }))).ok;
 
   const launch: Nodes["start"] = async (name, options = {}) => {
     const { port, monitor, route, config, store } = find(name);
@@ -80,7 +82,7 @@ export async function startNodes({ count, maxFileStore = "10GB" }: NodesOptions)
     // Alone it cannot become healthy where it is one of three: it listens, which is all that is asked here.
     await until(`${name} to listen`, async () => {
       if (child.exitCode !== null) throw new Error(`Cannot start ${name}: it ended with ${child.exitCode}`);
-      return count === 1 ? healthz(monitor) : listens(monitor);
+      return answersOk(monitor, count === 1 ? "healthz" : "varz");
     });
   };
   const end = async (name: string, signal: NodeJS.Signals) => {
@@ -103,9 +105,13 @@ export async function startNodes({ count, maxFileStore = "10GB" }: NodesOptions)
     start: launch,
     async healthy() {
       for (const { name, monitor } of nodes) {
-        await until(`${name} to be healthy`, () => healthz(monitor), { timeoutMs: READY_MS });
+        await until(`${name} to be healthy`, () => answersOk(monitor, "healthz"), { timeoutMs: READY_MS });
       }
-      if (count === 3) await until("the nodes to have a leader", () => hasLeader(nodes[0]?.monitor ?? 0));
+      if (count === 3) await until("the nodes to have a leader", result.metaLeader, { timeoutMs: READY_MS });
+    },
+    async metaLeader() {
+      const told = await Promise.all(nodes.map(({ monitor }) => metaLeaderBy(monitor)));
+      return told.find((leader) => leader !== undefined);
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(nodes.map(({ name }) => end(name, "SIGKILL")));
@@ -117,12 +123,14 @@ export async function startNodes({ count, maxFileStore = "10GB" }: NodesOptions)
   return result;
 }
 
-async function listens(monitor: number): Promise<boolean> {
-  return (await fetch(`http://127.0.0.1:${monitor}/varz`).catch(() => ({ ok: false }))).ok;
+async function answersOk(monitor: number, path: string): Promise<boolean> {
+  const signal = AbortSignal.timeout(MONITOR_TIMEOUT_MS);
+  return (await fetch(`http://127.0.0.1:${monitor}/${path}`, { signal }).catch(() => ({ ok: false }))).ok;
 }
 
-async function hasLeader(monitor: number): Promise<boolean> {
-  const answer = await fetch(`http://127.0.0.1:${monitor}/jsz`).catch(() => undefined);
+async function metaLeaderBy(monitor: number): Promise<string | undefined> {
+  const signal = AbortSignal.timeout(MONITOR_TIMEOUT_MS);
+  const answer = await fetch(`http://127.0.0.1:${monitor}/jsz`, { signal }).catch(() => undefined);
   const state = (await answer?.json()) as { meta_cluster?: { leader?: string } } | undefined;
-  return (state?.meta_cluster?.leader ?? "") !== "";
+  return state?.meta_cluster?.leader || undefined;
 }

@@ -1,6 +1,7 @@
 import { cp, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { replicaFaults } from "./cluster.ts";
 import type { Extent, Fault } from "./fault.ts";
 import { post } from "./load.ts";
 import { type Findings, openWorld, settle, type Tally, type World } from "./world.ts";
@@ -25,7 +26,8 @@ const REPLAYS = 10;
 export async function runFault(fault: Fault, extent: Extent): Promise<Result> {
   const started = performance.now();
   await using world = await openWorld(fault.world);
-  const result = await breakAndAudit(world, fault, extent);
+  const audited = await breakAndAudit(world, fault, extent);
+  const result = { ...audited, violations: [...audited.violations, ...(await replicaFaults(world))] };
   const seconds = (performance.now() - started) / 1_000;
   if (result.violations.length === 0) return { ...result, seconds };
   const kept = await mkdtemp(join(tmpdir(), `fault-${fault.name}-`));

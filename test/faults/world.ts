@@ -190,11 +190,12 @@ async function answers({ streams }: World): Promise<boolean> {
   }
 }
 
-async function allEnded({ streams, accepted }: World): Promise<boolean> {
+async function allEnded({ streams, accepted, ignored }: World): Promise<boolean> {
   const ends = await Promise.all(
     ["checkout.completed.*", "checkout.cancelled.*"].map(async (filter) => {
       const { state } = await streams.jsm.streams.info("CHECKOUT", { subjects_filter: filter });
-      return Object.keys(state.subjects ?? {}).length;
+      const ids = Object.keys(state.subjects ?? {}).map((subject) => subject.split(".")[2] ?? "");
+      return ids.filter((id) => !ignored.has(id)).length;
     }),
   );
   return ends.reduce((sum, count) => sum + count, 0) >= accepted.length;

@@ -1,0 +1,95 @@
+import { SingleBar } from "cli-progress";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { catalogue } from "./catalogue.ts";
+import { resultTable, writeResults } from "./report.ts";
+import { type Result, runFault } from "./runner.ts";
+
+interface Options {
+  readonly nodes: 1 | 3;
+  readonly only?: readonly string[];
+  readonly orders: number;
+  readonly rounds: number;
+  readonly minutes: number;
+}
+
+/** Enough for every kind of order to be hit at every stage, and for the whole run to end within ten minutes. */
+const ORDERS = 80;
+const ROUNDS = 2;
+const MINUTES = 20;
+
+const program = new Command("npm run faults --")
+  .description(
+    "Breaks the shop in every way that has a name, while orders are placed, and audits everything that is stored after " +
+      "each. A whole run writes its results to docs/faults.md.\n\nTests on one server: " +
+      `${names(1)}.\nTests on three: ${names(3)}.`,
+  )
+  .addOption(new Option("--nodes <count>", "servers that the shop runs on").choices(["1", "3"]).default("1"))
+  .option("--only <names>", "comma-separated names of tests; nothing is written then", (text) =>
+    text.split(","),
+  )
+  .option("--orders <count>", "orders to place during each test, at least", positive, ORDERS)
+  .option("--rounds <count>", "how often each fault is repeated", positive, ROUNDS)
+  .option("--minutes <count>", "no test begins after so long", positive, MINUTES);
+
+function names(nodes: 1 | 3): string {
+  return catalogue[nodes].map(({ name }) => name).join(", ");
+}
+
+function positive(text: string): number {
+  const count = Number(text);
+  if (!Number.isInteger(count) || count < 1)
+    throw new InvalidArgumentError("It has to be a whole number above 0.");
+  return count;
+}
+
+/** @returns The process's exit code: 0 if everything held, 1 if not, 2 if there is nothing of that name. */
+async function main(options: Options): Promise<number> {
+  const { nodes, only, minutes } = options;
+  const unknown = only?.filter((name) => !catalogue[nodes].some((fault) => fault.name === name)) ?? [];
+  if (unknown.length > 0) {
+    console.error(`There is no test ${unknown.join(", ")} on ${nodes} server(s): ${names(nodes)}`);
+    return 2;
+  }
+  const faults = catalogue[nodes].filter(({ name }) => only?.includes(name) ?? true);
+  const until = performance.now() + minutes * 60_000;
+  const results: Result[] = [];
+  const bar = new SingleBar({
+    format: "{bar} {value}/{total} {name} · {duration_formatted}",
+    noTTYOutput: false,
+  });
+  if (process.stdout.isTTY) bar.start(faults.length, 0, { name: "" });
+  for (const fault of faults) {
+    if (performance.now() > until) break;
+    bar.update(results.length, { name: fault.name });
+    const result = await runFault(fault, options);
+    results.push(result);
+    if (!process.stdout.isTTY) console.log(line(result));
+  }
+  bar.update(results.length, { name: "" });
+  bar.stop();
+  console.log(`\n${resultTable(results, nodes)}\n`);
+  for (const result of results) explain(result);
+  const missing = faults.slice(results.length).map(({ name }) => name);
+  if (missing.length > 0) console.error(`Out of time, not run: ${missing.join(", ")}`);
+  if (only === undefined && missing.length === 0) writeResults(results, nodes);
+  return missing.length > 0 || results.some(({ violations }) => violations.length > 0) ? 1 : 0;
+}
+
+function line({ fault, orders, violations, seconds }: Result): string {
+  return `${fault.name}: ${orders} orders, ${violations.length} violations, ${seconds.toFixed(0)} s`;
+}
+
+/** Says what is wrong and where to look. */
+function explain({ fault, violations, kept }: Result): void {
+  if (violations.length === 0) return;
+  const shown = violations.slice(0, 20);
+  console.error(`${fault.name} FAILED:\n  ${shown.join("\n  ")}`);
+  if (violations.length > shown.length) console.error(`  and ${violations.length - shown.length} more`);
+  console.error(`  Logs and state: ${kept}; DATA_DIR=${kept} npm start opens the shop as it was.`);
+  console.error(
+    `  Again: npm run faults -- --only ${fault.name}${fault.world.nodes?.count === 3 ? " --nodes 3" : ""}`,
+  );
+}
+
+const { nodes, ...options } = program.parse().opts<Options & { nodes: string }>();
+process.exit(await main({ ...options, nodes: nodes === "3" ? 3 : 1 }));
