@@ -48,22 +48,31 @@ export async function listDeadLetters(
   options: { limit: number; from?: number | undefined; upTo?: number | undefined },
 ): Promise<DeadLetterPage> {
   const scanned = await scan(jsm, filter, options.from);
-  const candidates = scanned.filter(({ letter }) => letter !== undefined && matches(letter, filter));
+  const candidates = scanned.flatMap(({ letter }) => (letter && matches(letter, filter) ? [letter] : []));
+  const { limit, upTo = Number.POSITIVE_INFINITY } = options;
   const letters: DeadLetter[] = [];
   let looked = 0;
-  for (; looked < candidates.length && letters.length < options.limit; looked++) {
-    const { letter } = candidates[looked] as { letter: DeadLetter };
-    if (options.upTo !== undefined && letter.seq > options.upTo) return { letters, next: undefined };
-    // Of a letter's changes, the last one says where it stands.
-    const last = await jsm.direct.getMessage(DEAD_LETTER_STREAM, {
-      last_by_subj: `${DEAD_LETTER_PREFIX}.${letter.id}`,
-    });
-    if (last?.seq === letter.seq) letters.push(letter);
+  while (looked < candidates.length && letters.length < limit) {
+    const some = candidates.slice(looked, looked + Math.min(MAX_READS, limit - letters.length));
+    looked += some.length;
+    const last = await Promise.all(some.map((letter) => isLastChange(jsm, letter)));
+    letters.push(...some.filter(({ seq }, index) => last[index] && seq <= upTo));
   }
   const left = candidates[looked];
   if (left !== undefined) return { letters, next: left.seq };
   const end = scanned.at(-1);
   return { letters, next: end && end.seq + 1 };
+}
+
+/** Reads that are under way at once. */
+const MAX_READS = 50;
+
+/** Of a letter's changes, the last one says where it stands. */
+async function isLastChange(jsm: JetStreamManager, { id, seq }: DeadLetter): Promise<boolean> {
+  const last = await jsm.direct.getMessage(DEAD_LETTER_STREAM, {
+    last_by_subj: `${DEAD_LETTER_PREFIX}.${id}`,
+  });
+  return last?.seq === seq;
 }
 
 /** The dead letter as it stands, a moment old at most; undefined if there is none of this id. */

@@ -31,7 +31,7 @@ async function reconcile(output: Output, { jsm }: Shop, { json }: { json?: boole
   } else {
     const rows = violations.map(({ invariant, subject, detail }) => [invariant, subject, detail]);
     for (const line of columns(
-      [["", "ORDER OR SKU", "WHAT IS WRONG"], ...rows].slice(rows.length > 0 ? 0 : 1),
+      [["RULE", "ORDER OR SKU", "WHAT IS WRONG"], ...rows].slice(rows.length > 0 ? 0 : 1),
     ))
       print(output, shorten(line));
     const wrong = violations.length > 0;

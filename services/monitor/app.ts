@@ -20,8 +20,10 @@ import { letterDetails, letterSummary, outcomeJson } from "./letters.ts";
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 500;
-/** Letters that one request redrives: at the usual rate the answer comes within ten seconds. More is another request. */
+/** Letters that one request redrives. More is another request. */
 const MAX_REDRIVEN = 500;
+/** Fewer where the rate is low: clients do not wait much longer for an answer. */
+const MAX_REDRIVE_S = 20;
 
 const Text = z.string().min(1).max(200);
 const Time = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
@@ -131,11 +133,12 @@ async function redriveMany(
   const results: ReturnType<typeof outcomeJson>[] = [];
   const counts: Partial<Record<LetterOutcome["outcome"], number>> = {};
   const upTo = await lastChange(source);
+  const most = Math.min(limit, Math.max(1, Math.floor(options.rate * MAX_REDRIVE_S)));
   let next: number | undefined;
   for await (const result of redriveDeadLetters(source, filter, { ...options, upTo })) {
     results.push(outcomeJson(result));
     counts[result.outcome] = (counts[result.outcome] ?? 0) + 1;
-    if (results.length < limit) continue;
+    if (results.length < most) continue;
     next = result.seq + 1;
     break;
   }

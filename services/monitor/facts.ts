@@ -97,13 +97,17 @@ export function aboutOrder(subject: string): { orderId: string; kind: string } |
 }
 
 /**
- * Adds a message to what is known of its order. Messages of one stream come in their order, each once.
- * @throws {Error} If it cannot be decoded.
+ * Adds a message to what is known of its order. Messages of one stream come in their order, each once. One that cannot be
+ * decoded is a fault of the order's history.
  */
 export function fold(facts: Facts, kind: string, { data, time }: Pick<Stored, "data" | "time">): void {
   facts.counts.set(kind, (facts.counts.get(kind) ?? 0) + 1);
   facts.last = Math.max(facts.last, time.getTime());
-  readers[kind]?.(facts, data);
+  try {
+    readers[kind]?.(facts, data);
+  } catch (cause) {
+    facts.breaks.push(`a message of ${kind} cannot be decoded (${cause})`);
+  }
 }
 
 const readers: Record<string, (facts: Facts, data: Uint8Array) => void> = Object.fromEntries([

@@ -162,7 +162,7 @@ export class Reconciler {
       facts = found.facts;
     }
     if (judge(facts, this.#judgeOptions()).length > 0) this.#suspect(orderId);
-    if (hasEnded(facts)) return;
+    if (hasEnded(facts) || !facts.complete) return;
     this.#resting.set(orderId, facts);
     if (this.#resting.size <= MAX_TRACKED) return;
     const [oldest] = this.#resting.keys();

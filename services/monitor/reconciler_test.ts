@@ -178,6 +178,20 @@ describe("Reconciler", () => {
     await found("I5 o1");
   });
 
+  it("finds what cannot be decoded, and reads on", async () => {
+    await complete("o1");
+    for (const subject of ["payment.captured.o1", "inventory.item.mug"]) {
+      const entry = { subject, data: new Uint8Array([255]), headers: newHeaders() };
+      const stream = subject.startsWith("payment") ? "PAYMENT" : "INVENTORY";
+      expect((await commit(client.connection, stream, [entry])).kind).toBe("committed");
+    }
+    await acknowledge(...everybody);
+    await found("I5 o1");
+    expect(await reconcile()).toContain("I2 mug");
+    await complete("o2", 4n);
+    expect(await reconcile()).not.toContain("I2 mug");
+  });
+
   it("finish() judges what has only just happened", async () => {
     reconciler = new Reconciler({
       jsm: client.jsm,

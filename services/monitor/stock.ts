@@ -15,11 +15,18 @@ interface Item {
 export class StockBalance {
   readonly #items = new Map<string, Item>();
   readonly #held = new Map<string, bigint>();
+  /** Items whose last version cannot be decoded, with the reason. */
+  readonly #unreadable = new Map<string, string>();
 
   /** Takes a new version of an item. */
   foldItem(sku: string, data: Uint8Array): void {
-    const { available, reserved } = decode(item, data);
-    this.#items.set(sku, { available, reserved });
+    this.#unreadable.delete(sku);
+    try {
+      const { available, reserved } = decode(item, data);
+      this.#items.set(sku, { available, reserved });
+    } catch (cause) {
+      this.#unreadable.set(sku, String(cause));
+    }
   }
 
   /** An order holds `after` and held `before`. */
@@ -31,11 +38,13 @@ export class StockBalance {
   }
 
   violations(): Violation[] {
-    const skus = new Set([...this.#items.keys(), ...this.#held.keys()]);
+    const skus = new Set([...this.#items.keys(), ...this.#held.keys(), ...this.#unreadable.keys()]);
     return [...skus].flatMap((subject) => {
       const { available, reserved } = this.#items.get(subject) ?? { available: 0n, reserved: 0n };
       const held = this.#held.get(subject) ?? 0n;
       const violation = (detail: string) => [{ invariant: "I2" as const, subject, detail }];
+      const unreadable = this.#unreadable.get(subject);
+      if (unreadable !== undefined) return violation(`its item cannot be decoded (${unreadable})`);
       if (reserved !== held) return violation(`${reserved} are taken, the reservations hold ${held}`);
       if (available < 0n) return violation(`${available} are available`);
       return [];
