@@ -91,5 +91,5 @@ function explain({ fault, violations, kept }: Result): void {
   );
 }
 
-const { nodes, ...options } = program.parse().opts<Options & { nodes: string }>();
-process.exit(await main({ ...options, nodes: nodes === "3" ? 3 : 1 }));
+const options = program.parse().opts<Omit<Options, "nodes"> & { nodes: string }>();
+process.exit(await main({ ...options, nodes: options.nodes === "3" ? 3 : 1 }));

@@ -95,8 +95,11 @@ function machine(): string {
 /** Of an archive without history nothing can be said. */
 function commit(): string {
   try {
-    const options = { cwd: projectFolder, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] } as const;
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], options).trim();
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], {
+      cwd: projectFolder,
+      encoding: "utf8",
+      stdio: ["ignore", "pipe", "ignore"],
+    }).trim();
   } catch {
     return "unknown";
   }
