@@ -15,7 +15,8 @@ import {
   redriveDeadLetter,
   redriveDeadLetters,
 } from "./dead_letters.ts";
-import { type Handler, type Outcome, Processor } from "./processor.ts";
+import type { Handler, Outcome } from "./handler.ts";
+import { Processor } from "./processor.ts";
 import { add, counter, countsOf, openLedger, testTopology } from "./testing.ts";
 import { type Topology, withDeadLetters } from "./topology.ts";
 

@@ -7,6 +7,7 @@ export * from "./credential_files.ts";
 export * from "./credentials.ts";
 export * from "./dead_letter.ts";
 export * from "./dead_letters.ts";
+export * from "./handler.ts";
 export * from "./ledger.ts";
 export * from "./link.ts";
 export * from "./pause.ts";

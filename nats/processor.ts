@@ -3,64 +3,15 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { ConsumerMessages, JetStreamClient, JsMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
-import { type Contract, decode, type Key, type Outgoing, splitSubject } from "./contracts/contract.ts";
+import { decode, splitSubject } from "./contracts/contract.ts";
 import { changeLetter } from "./dead_letter.ts";
 import { isForged } from "./forged.ts";
+import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
-import { type TraceContext, traceFrom, traceId } from "./trace.ts";
-
-/**
- * What a handler wants done about a message.
- * - `done`: store these messages (none: it was handled before, or asks for nothing), then acknowledge.
- * - `perform`: store these messages, then call `perform(effect)` outside the ledger, then `conclude` with what it says.
- * - `retry`: leave it; it comes again after `delayMs`, for as long as it takes.
- * - `dead`: park it as a dead letter, then acknowledge.
- */
-export type Outcome<E = never> =
-  | { kind: "done"; messages: readonly Outgoing[] }
-  | { kind: "perform"; messages: readonly Outgoing[]; effect: E }
-  | { kind: "retry"; delayMs: number; reason: string }
-  | { kind: "dead"; reason: string };
-
-/** What is known of a delivery besides the message. */
-export interface Delivery {
-  /** What the subject says after the contract's: `o1` of `order.created.o1`. */
-  id: string;
-  /** Now, by the service's clock. */
-  now: Date;
-  /** When the message was stored. */
-  storedAt: Date;
-  /** Its sequence in its stream: which of two messages came later, whatever the order of delivery. */
-  seq: number;
-  /** 1 for the first delivery. */
-  attempt: number;
-  trace: TraceContext;
-}
-
-/**
- * How a service handles one kind of message. `decide` and `conclude` are pure and idempotent by meaning: the same
- * message may come any number of times, out of order, with any state.
- */
-export interface Handler<S extends DescMessage, E = never, R = never> {
-  readonly contract: Contract<S>;
-  /** The state that `decide` and `conclude` read and write. */
-  keys(message: MessageShape<S>, id: string): readonly Key[];
-  decide(view: View, message: MessageShape<S>, delivery: Delivery): Outcome<E>;
-  /**
-   * The effect outside the ledger. It may be called again for the same effect, after a crash for example, so it carries
-   * an idempotency key that the other side honours. Effects of one id run one at a time within a process. `signal`
-   * aborts when the processor has waited long enough for it while shutting down.
-   */
-  perform?(effect: E, options: { signal: AbortSignal; attempt: number }): Promise<R>;
-  conclude?(view: View, message: MessageShape<S>, result: R, delivery: Delivery): Outcome<E>;
-}
-
-/** A handler whose message type does not matter to whoever holds it. */
-// biome-ignore lint/suspicious/noExplicitAny: handlers of different messages share one list
-export type AnyHandler = Handler<any, any, any>;
+import { traceFrom, traceId } from "./trace.ts";
 
 export interface ProcessorOptions {
   service: string;
