@@ -83,7 +83,7 @@ async function send(id: string, data?: Uint8Array): Promise<{ id: string; seq: n
   const headers = newHeaders();
   headers.set("x-mine", "1");
   const payload = data ?? toBinary(add.schema, create(add.schema, { orderId: id }));
-  const { seq } = await client.js.publish(`inbox.add.${id}`, payload, { headers });
+  const { seq } = await client.js.publish(`inbox.add.${id}`, payload, { headers, timeout: 20_000 });
   return { id: `test.test.INBOX.${seq}`, seq };
 }
 
@@ -185,7 +185,7 @@ describe("redriveDeadLetter()", () => {
     const headers = newHeaders();
     headers.set("Nats-Stream", "TEST");
     const data = toBinary(add.schema, create(add.schema, { orderId: "forged" }));
-    const { seq } = await client.js.publish("inbox.add.forged", data, { headers });
+    const { seq } = await client.js.publish("inbox.add.forged", data, { headers, timeout: 20_000 });
     const id = `test.test.INBOX.${seq}`;
     await until("it to be parked", async () => (await status(id)) === "parked");
     const result = await redriveDeadLetter(source(), id, { by: "eve", force: true, topology });

@@ -138,6 +138,14 @@ describe("ops dead-letters", () => {
     expect(text().err).toMatch(/^Cannot reach NATS at nats:\/\/127.0.0.1:9/);
   });
 
+  it("says in one line what the server says", async () => {
+    await using empty = await startNats();
+    const { output, text } = collect();
+    const environment = { NATS_URL: empty.url, DATA_DIR: "/nowhere" };
+    expect(await runOps(["dead-letters", "redrive", "--all"], { output, environment })).toBe(1);
+    expect(text().err).toMatch(/^Cannot go on: .+\n$/);
+  });
+
   it("is a command", async () => {
     const env = { PATH: process.env.PATH, ...environment() };
     const args = [main, "dead-letters", "show", "inventory.inventory.CHECKOUT.999999"];

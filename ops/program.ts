@@ -1,3 +1,5 @@
+import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
+import { errors } from "@nats-io/transport-node";
 import { Command, CommanderError } from "commander";
 import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
@@ -48,9 +50,21 @@ export async function runOps(
     await program.parseAsync([...args], { from: "user" });
   } catch (cause) {
     if (cause instanceof CommanderError) return cause.exitCode === 0 ? 0 : 2;
-    if (!(cause instanceof UnreachableError)) throw cause;
-    note(output, colour(output, "red", cause.message, output.err));
+    const line = explain(cause);
+    if (line === undefined) throw cause;
+    note(output, colour(output, "red", line, output.err));
     return 1;
   }
   return code;
+}
+
+/** One line for what a person can mend; undefined for a bug. */
+function explain(cause: unknown): string | undefined {
+  if (!(cause instanceof Error)) return undefined;
+  if (cause instanceof UnreachableError) return cause.message;
+  if (cause instanceof JetStreamApiError || cause instanceof JetStreamError) {
+    return `Cannot go on: the server says: ${cause.message}`;
+  }
+  const lost = Object.values(errors).some((kind) => cause instanceof kind);
+  return lost ? `Cannot go on: no answer from NATS (${cause.message}); doing it again is safe` : undefined;
 }
