@@ -3,6 +3,7 @@ import { styleText } from "node:util";
 import { type Access, applyTopology, RefusedError } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
 import { describeConfig, readConfig } from "./config.ts";
+import { exampleOrder } from "./example_order.ts";
 import { natsServerName } from "./processes.ts";
 import { runShop } from "./run.ts";
 import { StartError } from "./start_error.ts";
@@ -15,21 +16,6 @@ stops it; state stays in DATA_DIR.
 
 Variables:
 ${describeConfig()}`;
-
-/** An order of the sandbox that ends in `completed`. */
-const exampleOrder = {
-  customer: { id: "cus_1", email: "ada@example.com", plan: "standard" },
-  lines: [{ sku: "mug", quantity: 1 }],
-  shipping_address: {
-    name: "Ada",
-    line1: "12 High Street",
-    city: "York",
-    postal_code: "YO1 7HH",
-    country: "GB",
-  },
-  shipping_priority: "standard",
-  payment_token: "tok_visa",
-};
 
 /** Makes streams and consumers; a refusal is for the person who starts the shop to settle. */
 async function prepare(operator: Access): Promise<void> {

@@ -19,24 +19,12 @@ import {
   subjectOf,
 } from "../../nats/mod.ts";
 // biome-ignore lint/style/noRestrictedImports: no part of the service, but what its tests start it with
-import { type Client, silent, startNats } from "../../test/support/mod.ts";
+import { type Client, exampleOrder, silent, startNats } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { handlers, type Order } from "./decide.ts";
 
 /** What the tests of this service send, unless they say otherwise. */
-export const body = {
-  customer: { id: "cus_1", email: "ada@example.com", plan: "standard" },
-  lines: [{ sku: "mug", quantity: 1 }],
-  shipping_address: {
-    name: "Ada",
-    line1: "12 High Street",
-    city: "York",
-    postal_code: "YO1 7HH",
-    country: "GB",
-  },
-  shipping_priority: "standard",
-  payment_token: "tok_visa",
-};
+export { exampleOrder as body };
 
 /** The JSON of an answer, be it an order or problem details. */
 export interface Answer {

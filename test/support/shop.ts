@@ -40,19 +40,7 @@ export interface TestShop extends AsyncDisposable {
   ends(id: string): Promise<OrderView>;
 }
 
-export const exampleOrder = {
-  customer: { id: "cus_1", email: "ada@example.com", plan: "standard" },
-  lines: [{ sku: "mug", quantity: 1 }],
-  shipping_address: {
-    name: "Ada",
-    line1: "12 High Street",
-    city: "York",
-    postal_code: "YO1 7HH",
-    country: "GB",
-  },
-  shipping_priority: "standard",
-  payment_token: "tok_visa",
-};
+export type { exampleOrder };
 
 export const flaggedAddress = { ...exampleOrder.shipping_address, line1: "1 Freight Forwarding Way" };
 
