@@ -11,7 +11,7 @@ import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
-import { traceFrom, traceId } from "./trace.ts";
+import { type TraceContext, traceFrom, traceId } from "./trace.ts";
 
 export interface ProcessorOptions {
   service: string;

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { applyTopology } from "../../nats/mod.ts";
+import { exampleOrder } from "../../tools/example_order.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
 import { until } from "./until.ts";
 
@@ -40,7 +41,7 @@ export interface TestShop extends AsyncDisposable {
   ends(id: string): Promise<OrderView>;
 }
 
-export type { exampleOrder };
+export { exampleOrder };
 
 export const flaggedAddress = { ...exampleOrder.shipping_address, line1: "1 Freight Forwarding Way" };
 
