@@ -1,3 +1,4 @@
+import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors, type NatsConnection } from "@nats-io/transport-node";
 
 /** What was asked over a connection will not be answered over it: it is gone, and whether it was heard is unknown. */
@@ -62,11 +63,15 @@ export class Link {
 export function isUnavailable(cause: unknown): boolean {
   return (
     cause instanceof LinkLostError ||
+    // No responders: the stream has no leader right now.
+    (cause instanceof JetStreamError && "code" in cause && cause.code === 503) ||
     cause instanceof errors.TimeoutError ||
     cause instanceof errors.NoRespondersError ||
     cause instanceof errors.RequestError ||
     cause instanceof errors.ConnectionError ||
     cause instanceof errors.ClosedConnectionError ||
-    cause instanceof errors.DrainingConnectionError
+    cause instanceof errors.DrainingConnectionError ||
+    // The server is there and JetStream is not: it starts, or is without a leader.
+    (cause instanceof JetStreamApiError && cause.status === 503)
   );
 }

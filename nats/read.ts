@@ -3,6 +3,7 @@ import type { CompletionResult, JetStreamManager, StoredMsg } from "@nats-io/jet
 import type { QueuedIterator } from "@nats-io/transport-node";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/contract.ts";
 import { isForged } from "./forged.ts";
+import { LinkLostError } from "./link.ts";
 
 /** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */
 export class UnreadableStateError extends Error {
@@ -88,7 +89,7 @@ const PAGE_TIMEOUT_MS = 10_000;
  * `from` or time `since` on, `limit` at most and never more than {@linkcode MAX_PAGE}. A page may be short of its limit,
  * since the server also bounds it by bytes; the end is an empty one.
  *
- * @throws {Error} If the server does not answer in time.
+ * @throws {LinkLostError} If the server does not answer in time.
  */
 export async function viewStored(
   jsm: JetStreamManager,
@@ -111,7 +112,9 @@ export async function viewStored(
   };
   const batch = (await jsm.direct.getBatch(stream, request)) as QueuedIterator<StoredMsg>;
   const late = setTimeout(() => {
-    batch.stop(new Error(`Cannot read ${subject} of ${stream}: no answer within ${PAGE_TIMEOUT_MS} ms`));
+    batch.stop(
+      new LinkLostError(`Cannot read ${subject} of ${stream}: no answer within ${PAGE_TIMEOUT_MS} ms`),
+    );
   }, PAGE_TIMEOUT_MS);
   try {
     await done.promise;
