@@ -42,8 +42,9 @@ export async function connect(options: ConnectOptions): Promise<NatsConnection> 
     reconnectJitter: 250,
     // A connection that breaks in the middle of its handshake is noticed by this alone.
     timeout: options.handshakeTimeoutMs ?? 5_000,
-    // A peer that vanished without a word is noticed after two pings without an answer.
-    pingInterval: 10_000,
+    // A peer that vanished without a word, or hangs, is noticed after two pings without an answer: with three nodes this
+    // is how long a service does nothing while the others already have a new leader.
+    pingInterval: 3_000,
     maxPingOut: 2,
     noAsyncTraces: true,
   };

@@ -9,6 +9,7 @@ import { isForged } from "./forged.ts";
 import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
+import { isUnavailable } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
 import { type TraceContext, traceFrom, traceId } from "./trace.ts";
@@ -261,8 +262,9 @@ export class Processor implements AsyncDisposable {
       return "stopped";
     }
     this.#options.log.error({ ...this.#fields(incoming), err: cause }, "cannot handle a message");
-    // That the ledger has too much to do is not the message's fault.
-    if (cause instanceof LedgerBusyError || cause instanceof LedgerTimeoutError) {
+    // That the ledger has too much to do, or NATS cannot answer, is not the message's fault.
+    const busy = cause instanceof LedgerBusyError || cause instanceof LedgerTimeoutError;
+    if (busy || isUnavailable(cause)) {
       msg.nak(backoffMs(deliveryCount));
       return "error";
     }

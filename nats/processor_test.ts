@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { nanos, headers as newHeaders } from "@nats-io/transport-node";
+import { JetStreamApiError } from "@nats-io/jetstream";
+import { errors, nanos, headers as newHeaders } from "@nats-io/transport-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, silent, startNats, startProxy, until } from "../test/support/mod.ts";
 import { applyTopology, consumerConfig } from "./apply.ts";
@@ -251,6 +252,22 @@ describe("Processor", () => {
         "dead-letter-error": "cannot add",
       });
       expect(fields).not.toHaveProperty("Nats-Msg-Id");
+    });
+
+    it("is not what a message is that NATS could not be asked about, however often", async () => {
+      let left = 7;
+      const asking = acting(async () => {
+        left -= 1;
+        if (left === 6) throw new errors.NoRespondersError("$JS.API.INFO");
+        if (left > 0) {
+          throw new JetStreamApiError({ code: 503, err_code: 10008, description: "temporarily unavailable" });
+        }
+      });
+      await send(act, "a", { orderId: "a-1" });
+      start([asking]);
+      await drained();
+      expect(left).toBe(0);
+      expect(await deadLetters()).toEqual([]);
     });
 
     it("is parked at once when it cannot be decoded or has no handler, and the others flow on", async () => {
