@@ -10,8 +10,7 @@ export type Bug =
   | "no_guards"
   | "cache_is_trusted"
   | "new_idempotency_key_each_time"
-  | "batches_are_torn"
-  | "effects_before_intent";
+  | "batches_are_torn";
 
 /** What all parts of one run share. */
 export interface Surroundings {

@@ -1,6 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { checkoutState, checkoutTimer, key } from "../../nats/mod.ts";
+import { type checkoutCancelled, checkoutState, checkoutTimer, key } from "../../nats/mod.ts";
 import { checkoutOf, expire } from "../../services/coordinator/handlers.ts";
 import { audit, type Fault } from "./audit.ts";
 import { Customers, initialStock } from "./customers.ts";
@@ -24,6 +24,8 @@ export interface Simulation {
   readonly seed: number;
   readonly orders: number;
   readonly events: number;
+  /** How each order ended, with the reason. */
+  readonly ends: readonly string[];
   readonly faults: readonly Fault[];
 }
 
@@ -70,11 +72,21 @@ export function simulate(seed: number, options: SimulationOptions = {}): Simulat
     while (!time.idle && time.now < MAX_MS && time.events < MAX_EVENTS) time.step();
   } catch (cause) {
     const what = `a service threw: ${cause instanceof Error ? cause.stack : cause}`;
-    return { seed, orders, events: time.events, faults: [{ what }] };
+    return { seed, orders, events: time.events, ends: [], faults: [{ what }] };
   }
   const found = audit({ shop, store, initialStock, accepted: customers.accepted });
   if (customers.waiting > 0) found.push({ what: `I3: ${customers.waiting} customers have no answer` });
-  return { seed, orders, events: time.events, faults: found };
+  return { seed, orders, events: time.events, ends: endsOf(store), faults: found };
+}
+
+function endsOf(store: Store<Value>): string[] {
+  const ends = store
+    .all("CHECKOUT")
+    .filter(({ subject }) => /^checkout\.(completed|cancelled)\./.test(subject));
+  return ends.map(({ subject, data }) => {
+    const reason = (data as MessageShape<typeof checkoutCancelled.schema>).reason ?? "";
+    return `${subject.split(".")[1]} ${reason}`.trimEnd();
+  });
 }
 
 /** Kills processes, stops them for a while, and starts consumers anew, until there are to be no more faults. */
