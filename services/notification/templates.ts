@@ -75,12 +75,23 @@ function summary({ orderId, lines, totalCents, currency }: Order): string {
   return [`Order ${orderId}`, ...items, `  Total: ${formatMoney(totalCents, currency)}`].join("\n");
 }
 
+/** One for each currency of the catalogue: making one costs more than writing the rest of a letter. */
+const formats = new Map<string, Intl.NumberFormat>();
+
+function formatOf(currency: string): Intl.NumberFormat {
+  const known = formats.get(currency);
+  if (known !== undefined) return known;
+  const format = new Intl.NumberFormat("en", { style: "currency", currency });
+  formats.set(currency, format);
+  return format;
+}
+
 /**
  * An amount in the smallest unit of its currency, as people write it: 120000 of EUR is `€1,200.00`, of JPY, which has
  * no smaller unit, `¥120,000`. Exact, however large.
  */
 export function formatMoney(amount: bigint, currency: string): string {
-  const format = new Intl.NumberFormat("en", { style: "currency", currency });
+  const format = formatOf(currency);
   const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
   const text = String(amount < 0n ? -amount : amount).padStart(digits + 1, "0");
   const split = text.length - digits;
