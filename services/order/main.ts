@@ -1,5 +1,6 @@
 import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
 import { routes } from "./app.ts";
+import { watchCapacity } from "./capacity.ts";
 import { catalogueFilled } from "./catalogue.ts";
 import { readOrderConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -12,13 +13,15 @@ await run("order", async (life) => {
   const rateLimit = perSecond === undefined ? undefined : { perSecond, burst, trustedProxies };
   const draining = new AbortController();
   const { signal } = draining;
+  const { NATS_MONITOR_URL: monitorUrl } = config;
+  const capacity = watchCapacity({ monitorUrl, log: service.log, signal });
   let filled = false;
   service.checks.catalogue = () => filled;
   void catalogueFilled({ ...service, sandbox: config.SANDBOX, signal }).then((result) => {
     filled = result;
   });
   await serveHttp(service, { port: config.ORDER_PORT, portVariable: "ORDER_PORT" }, (app) =>
-    routes(app, { ...service, draining: signal, ...(rateLimit && { rateLimit }) }),
+    routes(app, { ...service, capacity, draining: signal, ...(rateLimit && { rateLimit }) }),
   );
   // Before the server drains, which waits for every response to end: event streams have no end of their own.
   service.stack.defer(() => draining.abort());

@@ -12,7 +12,7 @@ import { justCreated, type Source, toJson } from "./status.ts";
  *
  * 202 with the order once it is stored, and the very same answer (`Idempotency-Replayed: true`) whenever the request is
  * sent again, also after the order has ended. 409 while this process still handles the first request with the key;
- * another process decides it by the record of the key.
+ * another process decides it by the record of the key. 503 while the store is nearly full.
  */
 export function placeRoute(source: Source): (context: Context<Env>) => Promise<Response> {
   const inFlight = new Set<string>();
@@ -20,6 +20,7 @@ export function placeRoute(source: Source): (context: Context<Env>) => Promise<R
     const keyHash = readIdempotencyKey(context.req.header("idempotency-key"));
     const request = await readBody(context.req.raw, OrderBody);
     if (inFlight.has(keyHash)) throw stillInFlight();
+    if (source.capacity?.full) throw noRoom();
     inFlight.add(keyHash);
     try {
       const { order, replayed } = await place(context, source, { keyHash, request });
@@ -89,6 +90,15 @@ function refusal(placed: Exclude<Placed, { kind: "accepted" | "replayed" }>): Pr
     default:
       return placed satisfies never;
   }
+}
+
+/** The orders that are under way need the room that is left. */
+function noRoom(): Problem {
+  return new Problem(503, "store-nearly-full", {
+    title: "Not available right now",
+    detail: "No orders are accepted for the moment. Nothing was stored: send the request again later",
+    headers: { "retry-after": "5" },
+  });
 }
 
 function stillInFlight(): Problem {

@@ -4,6 +4,7 @@ import type { JetStreamManager } from "@nats-io/jetstream";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
 import { Problem, readOrderId } from "../../lib/mod.ts";
 import { checkoutState, key, type Ledger, orderCreated, readLast, viewLast } from "../../nats/mod.ts";
+import type { Capacity } from "./capacity.ts";
 import type { Order } from "./decide.ts";
 
 /** Where an order can stand: the states of the coordinator's table, as its interface. */
@@ -27,6 +28,8 @@ export const CHECKOUT = "CHECKOUT";
 export interface Source {
   jsm: JetStreamManager;
   ledger: Ledger;
+  /** Default: there is always room. */
+  capacity?: Capacity;
 }
 
 /** An order and where it stands. */

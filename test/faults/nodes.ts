@@ -10,6 +10,8 @@ import { freePorts, until } from "../support/mod.ts";
 export interface Nodes extends AsyncDisposable {
   /** Comma-separated URLs of all. */
   readonly servers: string;
+  /** Comma-separated URLs of the monitoring of all. */
+  readonly monitors: string;
   /** Folder of the seeds by which they let the services and the operator in. */
   readonly credentials: string;
   readonly names: readonly string[];
@@ -96,6 +98,7 @@ export async function startNodes({ count, maxFileStore = "10GB" }: NodesOptions)
 
   const result: Nodes = {
     servers: nodes.map(({ port }) => `nats://127.0.0.1:${port}`).join(","),
+    monitors: nodes.map(({ monitor }) => `http://127.0.0.1:${monitor}`).join(","),
     credentials,
     names: nodes.map(({ name }) => name),
     store: (name) => find(name).store,

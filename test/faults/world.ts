@@ -94,7 +94,11 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   }
   const shop = stack.use(
     await openShop(
-      { ...environment, ...options.environment },
+      {
+        ...environment,
+        ...(nodes && { NATS_MONITOR_URL: nodes.monitors, REPLICAS: String(nodes.names.length) }),
+        ...options.environment,
+      },
       {
         ports,
         replicas: nodes?.names.length ?? 1,
@@ -190,7 +194,8 @@ async function answers({ streams }: World): Promise<boolean> {
   }
 }
 
-async function allEnded({ streams, accepted, ignored }: World): Promise<boolean> {
+/** Whether no accepted order is under way. */
+export async function allEnded({ streams, accepted, ignored }: World): Promise<boolean> {
   const ends = await Promise.all(
     ["checkout.completed.*", "checkout.cancelled.*"].map(async (filter) => {
       const { state } = await streams.jsm.streams.info("CHECKOUT", { subjects_filter: filter });

@@ -1,0 +1,69 @@
+import { setInterval } from "node:timers/promises";
+import { z } from "zod";
+import type { Log } from "../../nats/mod.ts";
+
+/** Whether the servers have room for the whole way of one more order. */
+export interface Capacity {
+  readonly full: boolean;
+}
+
+/**
+ * Share of what all streams may take together from which on no order is accepted. The rest belongs to the orders that are
+ * under way, each of which stores about 25 KB until its end. A server of one node that reaches its limit in the middle
+ * of an atomic batch keeps the first part of it (seen with 2.15.1), which is why it must never get there.
+ */
+export const FULL_FROM = 0.9;
+/** At most this many seconds' orders are accepted after the share is reached. */
+const CHECK_EVERY_MS = 1_000;
+const TIMEOUT_MS = 1_000;
+
+const Usage = z.object({ storage: z.number(), config: z.object({ max_storage: z.number() }) });
+
+export interface CapacityOptions {
+  /** Comma-separated base URLs of the servers' monitoring. Default: none, and there is always room. */
+  monitorUrl: string | undefined;
+  log: Log;
+  /** Ends the watch. */
+  signal: AbortSignal;
+  /** Default 1,000. */
+  everyMs?: number;
+}
+
+/** Watches how full the servers are; the fullest one counts. While they do not say, what they said last holds. */
+export function watchCapacity(options: CapacityOptions): Capacity {
+  const capacity = { full: false };
+  if (options.monitorUrl === undefined) return capacity;
+  const urls = options.monitorUrl.split(",").map((url) => `${url.trim().replace(/\/$/, "")}/jsz`);
+  const { log, signal, everyMs = CHECK_EVERY_MS } = options;
+  const look = async () => {
+    const shares = await Promise.all(urls.map(shareUsed));
+    const known = shares.filter((share) => share !== undefined);
+    if (known.length === 0) return;
+    const used = Math.max(...known);
+    const full = used >= FULL_FROM;
+    if (full === capacity.full) return;
+    capacity.full = full;
+    if (full) log.error({ used }, "the store is nearly full: no order is accepted");
+    else log.info({ used }, "the store has room again");
+  };
+  void (async () => {
+    try {
+      for await (const _ of setInterval(everyMs, undefined, { signal })) await look();
+    } catch (cause) {
+      if (!signal.aborted) throw cause;
+    }
+  })();
+  return capacity;
+}
+
+/** Undefined if the server does not say. */
+async function shareUsed(url: string): Promise<number | undefined> {
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const { data } = Usage.safeParse(await answer.json());
+    return data && data.storage / data.config.max_storage;
+  } catch {
+    // It is away, or hangs; what that means for orders, their commits find out.
+    return undefined;
+  }
+}
