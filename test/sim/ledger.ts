@@ -1,9 +1,9 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import { type Contract, type Key, type Outgoing, subjectOf } from "../../nats/contracts/mod.ts";
+import { type Contract, type Key, subjectOf } from "../../nats/contracts/mod.ts";
 import type { Decision, View } from "../../nats/mod.ts";
+import { QuickBatch, type SimBatch, WireBatch } from "./batch.ts";
 import type { Value } from "./network.ts";
-import { msOf, type Process, type Surroundings } from "./process.ts";
-import type { Entry } from "./store.ts";
+import type { Process, Surroundings } from "./process.ts";
 import { Signal, type Task, wait } from "./time.ts";
 
 /** What is to be decided, as `Task` of `nats/ledger.ts`. */
@@ -106,8 +106,8 @@ export class SimLedger {
   }
 
   *#commitReady(): Task<void> {
-    const { network, random, time, bug } = this.#around;
-    const batch = new SimBatch();
+    const { network, random, time, bug, wire } = this.#around;
+    const batch = wire ? new WireBatch() : new QuickBatch();
     const decided: { job: Job; result: unknown }[] = [];
     const held = new Set<string>();
     for (const job of this.#line) {
@@ -202,47 +202,5 @@ export class SimLedger {
         return (batch.get(subject) ?? this.#cache.get(subject)?.value) as MessageShape<S> | undefined;
       },
     };
-  }
-}
-
-/** What `Batch` of `nats/` does, without encoding anything. */
-class SimBatch {
-  #slots: { message: Outgoing; expect: number | undefined }[] = [];
-
-  get size(): number {
-    return this.#slots.length;
-  }
-
-  get(subject: string): Value | undefined {
-    return this.#slots.findLast(({ message }) => message.subject === subject)?.message.value;
-  }
-
-  add(messages: readonly Outgoing[], guards: ReadonlyMap<string, number>): void {
-    for (const message of messages) {
-      const { cancels, subject, contract } = message;
-      if (cancels !== undefined) this.#slots = this.#slots.filter((slot) => slot.message.subject !== cancels);
-      const earlier = this.#slots.findLast((slot) => slot.message.subject === subject);
-      if (earlier !== undefined && contract.keep === "latest" && earlier.message.cancels === undefined) {
-        earlier.message = message;
-      } else {
-        this.#slots.push({ message, expect: earlier === undefined ? guards.get(subject) : undefined });
-      }
-    }
-  }
-
-  /** With the sequences that they are stored at. */
-  *stored(lastSeq: number): Iterable<{ message: Outgoing; seq: number }> {
-    const first = lastSeq - this.size + 1;
-    for (const [index, { message }] of this.#slots.entries()) yield { message, seq: first + index };
-  }
-
-  entries(): Entry<Value>[] {
-    return this.#slots.map(({ message: { subject, value, schedule, cancels }, expect }) => ({
-      subject,
-      data: value,
-      expect,
-      cancels,
-      ...(schedule && { schedule: { at: new Date(msOf(schedule.at)), target: schedule.target } }),
-    }));
   }
 }

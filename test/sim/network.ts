@@ -46,6 +46,8 @@ export function randomFaults(random: Random): Faults {
   for (const name of Object.keys(faults) as (keyof Faults)[]) {
     if (random.chance(0.6)) faults[name] = random.next() ** 2 * (random.chance(0.15) ? 0.5 : 0.15);
   }
+  // Few timers get to fire while there are faults.
+  faults.timerLost = Math.min(1, faults.timerLost * 4);
   return faults;
 }
 

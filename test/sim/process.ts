@@ -18,6 +18,8 @@ export interface Surroundings {
   readonly random: Random;
   readonly network: Network;
   readonly bug: Bug | undefined;
+  /** Whether everything that is stored is encoded on its way, which takes several times as long. */
+  readonly wire: boolean;
   /** Says what happened, for people. */
   say(who: string, text: () => string): void;
 }

@@ -35,6 +35,8 @@ const HEAL_MS = 100_000;
 const MAX_MS = 2 * 3_600_000;
 /** More than any seed needs, several times over: what gets here goes round in circles. */
 const MAX_EVENTS = 300_000;
+/** One seed of so many encodes what it stores: it costs more, and seldom shows more. */
+const WIRE_EVERY = 20;
 const ACK_WAIT_MS = 10_000;
 const SWEEP_EVERY_MS = 30_000;
 /** As in `sweep.ts`. */
@@ -55,7 +57,14 @@ export function simulate(seed: number, options: SimulationOptions = {}): Simulat
   const network = new Network({ store, time, random, faults });
   const { say: tell } = options;
   const say: Surroundings["say"] = (who, text) => tell?.(line(time.now, who, text()));
-  const around: Surroundings = { time, random, network, bug: options.bug, say };
+  const around: Surroundings = {
+    time,
+    random,
+    network,
+    bug: options.bug,
+    wire: seed % WIRE_EVERY === 0,
+    say,
+  };
   const shop = new Shop(around, store);
   const customers = new Customers(shop, around);
 
