@@ -1,4 +1,4 @@
-import { type Logger, pino, stdSerializers } from "pino";
+import { destination, type Logger, pino, stdSerializers } from "pino";
 import pretty from "pino-pretty";
 
 /** Fields that never get into a log, in an entry itself and in what it holds down to three levels. */
@@ -16,7 +16,8 @@ export function createLog(service: string): Logger {
     formatters: { level: (label: string) => ({ level: label }) },
     redact: secrets.flatMap((name) => [name, `*.${name}`, `*.*.${name}`, `*.*.*.${name}`]),
   };
-  if (!process.stdout.isTTY) return pino(settings);
+  // Written at once and in order, up to the last line before the process ends.
+  if (!process.stdout.isTTY) return pino(settings, destination({ fd: 1, sync: true }));
   return pino(
     settings,
     pretty({

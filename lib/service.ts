@@ -97,7 +97,7 @@ export async function connectObserver(
     whole = !signal.aborted;
   });
   const checks = {
-    nats: () => !connection.isClosed() && connection.getServer() !== "",
+    nats: () => link.up && !connection.isClosed(),
     topology: () => whole,
   };
   return { name, log, metrics, config, connection, jsm, checks, stack };

@@ -2,7 +2,6 @@ import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { setInterval, setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { topology } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
 import { stock } from "./faults/orders.ts";
 import {
@@ -51,13 +50,10 @@ async function ordersDuring(during: Promise<unknown>): Promise<void> {
 
 const readyz = (name: string) => shop.call<{ checks: Record<string, boolean> }>(name, "/readyz");
 
-/** Those that have something to consume. */
-const handling = [...new Set(topology.consumers.map(({ service }) => service))];
-
 /** Resolves when each of them says of itself that it is ready, or that it is not. */
 async function allAnswer(status: number): Promise<void> {
   await Promise.all(
-    handling.map((name) => {
+    services.map(({ name }) => {
       return until(`/readyz of ${name} to be ${status}`, async () => (await readyz(name)).status === status, {
         timeoutMs: 30_000,
       });
@@ -116,7 +112,7 @@ describe("while NATS is away", () => {
       expect(body).toMatchObject({ type: "urn:problem:shop:unavailable", status: 503 });
     }
     await allAnswer(503);
-    expect((await readyz("order")).body.checks).toMatchObject({ consumers: false });
+    expect((await readyz("order")).body.checks).toMatchObject({ nats: false });
     for (const { name } of services) expect((await shop.call(name, "/healthz")).status).toBe(200);
 
     await shop.shop.start("nats-server");

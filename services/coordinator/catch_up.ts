@@ -21,13 +21,15 @@ export function catchUp(
   jsm: JetStreamManager,
   sources: readonly Source[],
 ): (signal: AbortSignal) => Promise<void> {
-  let running: Promise<void> = Promise.resolve();
+  let running: Promise<unknown> = Promise.resolve();
   let next: Promise<void> | undefined;
   return (signal) => {
-    next ??= running.then(() => {
+    next ??= running.then(async () => {
       next = undefined;
-      running = Promise.all(sources.map((source) => handled(jsm, source, signal))).then(() => undefined);
-      return running;
+      const check = Promise.all(sources.map((source) => handled(jsm, source, signal)));
+      // Whoever comes next has a check of their own, however this one ends.
+      running = Promise.allSettled([check]);
+      await check;
     });
     return next;
   };

@@ -200,4 +200,16 @@ describe("catchUp()", () => {
     expect(handled).toBe(2);
     expect((await jsm.consumers.info("ORDER", "coordinator")).num_pending).toBe(1);
   });
+
+  it("checks again after a check that failed", async () => {
+    await using nats = await startNats();
+    await applyTopology({ servers: nats.url });
+    const { jsm } = await nats.connect();
+    const caughtUp = catchUp(jsm, [{ stream: "ORDER", name: "coordinator" }]);
+    const { signal } = new AbortController();
+    await jsm.consumers.delete("ORDER", "coordinator");
+    await expect(caughtUp(signal)).rejects.toThrow();
+    await applyTopology({ servers: nats.url });
+    await caughtUp(signal);
+  });
 });
