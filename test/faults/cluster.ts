@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { until } from "../support/mod.ts";
+import { orUnavailable, until } from "../support/mod.ts";
 import type { Extent, Fault } from "./fault.ts";
 import { place, underLoad } from "./load.ts";
 import { kinds } from "./orders.ts";
@@ -20,20 +20,14 @@ function nodesOf({ nodes }: World) {
 
 /** The node that leads a stream, or the cluster's own state. */
 async function leaderOf({ streams, nodes }: World, target: string): Promise<string> {
-  const name = await until(
+  return until(
     `${target} to have a leader`,
     async () => {
-      try {
-        if (target === "meta") return await nodes?.metaLeader();
-        return (await streams.jsm.streams.info(target)).cluster?.leader;
-      } catch {
-        // Asked of a cluster that is between two leaders; asked again.
-        return undefined;
-      }
+      if (target === "meta") return nodes?.metaLeader();
+      return (await orUnavailable(streams.jsm.streams.info(target)))?.cluster?.leader;
     },
     { timeoutMs: RESUME_MS },
   );
-  return name;
 }
 
 /** Places one order and waits for its end. @returns A line if that took too long. */

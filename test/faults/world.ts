@@ -12,6 +12,7 @@ import {
   type NatsProxy,
   openShop,
   openStreams,
+  orUnavailable,
   readLedgers,
   type Streams,
   said,
@@ -161,8 +162,6 @@ export async function settle(world: World): Promise<Findings> {
       unsettled.push(`I3 ${what}: ${cause instanceof Error ? cause.message : cause}`);
     }
   };
-  // The last fault may have been the server's, and this connection one of those it broke.
-  await rest("server", () => until("the server to answer", () => answers(world), { timeoutMs: SETTLE_MS }));
   await rest("orders", () =>
     until("every accepted order to end", () => allEnded(world), { timeoutMs: SETTLE_MS }),
   );
@@ -184,22 +183,13 @@ export async function settle(world: World): Promise<Findings> {
   };
 }
 
-async function answers({ streams }: World): Promise<boolean> {
-  try {
-    await streams.jsm.getAccountInfo();
-    return true;
-  } catch {
-    // Not yet; whoever asks gives up in the end.
-    return false;
-  }
-}
-
 /** Whether no accepted order is under way. */
 export async function allEnded({ streams, accepted, ignored }: World): Promise<boolean> {
   const ends = await Promise.all(
     ["checkout.completed.*", "checkout.cancelled.*"].map(async (filter) => {
-      const { state } = await streams.jsm.streams.info("CHECKOUT", { subjects_filter: filter });
-      const ids = Object.keys(state.subjects ?? {}).map((subject) => subject.split(".")[2] ?? "");
+      // The fault may have been the server's, and this connection one of those it broke.
+      const info = await orUnavailable(streams.jsm.streams.info("CHECKOUT", { subjects_filter: filter }));
+      const ids = Object.keys(info?.state.subjects ?? {}).map((subject) => subject.split(".")[2] ?? "");
       return ids.filter((id) => !ignored.has(id)).length;
     }),
   );

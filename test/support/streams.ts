@@ -1,6 +1,6 @@
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type MsgHdrs } from "@nats-io/transport-node";
-import { type Access, accessOptions, topology } from "../../nats/mod.ts";
+import { type Access, accessOptions, isUnavailable, topology } from "../../nats/mod.ts";
 import { until } from "./until.ts";
 
 /** What a test sees of a shop's streams, past all services. */
@@ -42,14 +42,24 @@ export async function openStreams(access: Access): Promise<Streams> {
       await until(
         "every consumer to be done",
         async () => {
-          const infos = await Promise.all(
-            topology.consumers.map(({ stream, service }) => jsm.consumers.info(stream, service)),
+          const infos = await orUnavailable(
+            Promise.all(topology.consumers.map(({ stream, service }) => jsm.consumers.info(stream, service))),
           );
-          return infos.every((info) => info.num_pending === 0 && info.num_ack_pending === 0);
+          return infos?.every((info) => info.num_pending === 0 && info.num_ack_pending === 0);
         },
         { timeoutMs: 45_000 },
       );
     },
     [Symbol.asyncDispose]: () => connection.close(),
   };
+}
+
+/** Undefined if the servers cannot answer just now: one is starting, or they are between two leaders. */
+export async function orUnavailable<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (cause) {
+    if (!isUnavailable(cause)) throw cause;
+    return undefined;
+  }
 }
