@@ -113,7 +113,10 @@ export function makeWorld(scenario: Scenario, table: Table): World {
   const handlers = new Map<string, AnyHandler>();
   for (const { service, contracts } of topology.consumers) {
     for (const handler of services[service] ?? []) {
-      if (contracts.includes(handler.contract)) handlers.set(handler.contract.subject, handler);
+      const { subject } = handler.contract;
+      if (!contracts.includes(handler.contract)) continue;
+      if (handlers.has(subject)) throw new RangeError(`Cannot explore ${subject}: two services take it`);
+      handlers.set(subject, handler);
     }
   }
   return {
