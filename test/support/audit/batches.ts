@@ -3,6 +3,9 @@ import type { Ledgers, Stored } from "./ledgers.ts";
 /** Schedules leave their stream once they have fired or were cancelled, and with them their place in a batch. */
 const removable = /^(checkout\.timer|fraud\.review_timer)\./;
 
+/** What a schedule fires carries the headers of the schedule, those of its batch among them, and is of no batch. */
+const fired = /^(checkout\.deadline_passed|fraud\.review_due)\./;
+
 interface Batches {
   /** Batches of which something is still stored. */
   readonly count: number;
@@ -27,7 +30,7 @@ export function checkBatches(ledgers: Ledgers): Batches {
       for (let seq = begin; ; seq++) {
         const message = bySeq.get(seq);
         if (message === undefined && schedules && seq <= last) continue;
-        const own = message?.headers.get("Nats-Batch-Id") === batch;
+        const own = message !== undefined && batchOf(message) === batch;
         // Behind a schedule that ended the batch and was removed comes another message.
         if (!own && schedules && seq > begin && !bySeq.has(seq - 1)) break;
         if (message === undefined || !own || placeOf(message) !== seq - begin + 1) {
@@ -46,12 +49,15 @@ export function checkBatches(ledgers: Ledgers): Batches {
 function firstOfEach(messages: readonly Stored[]): Map<string, Stored> {
   const first = new Map<string, Stored>();
   for (const message of messages) {
-    const batch = message.headers.get("Nats-Batch-Id");
-    // What a schedule has fired carries the headers of the schedule.
-    if (batch === "" || message.headers.get("Nats-Scheduler") !== "") continue;
-    if (!first.has(batch)) first.set(batch, message);
+    const batch = batchOf(message);
+    if (batch !== "" && !first.has(batch)) first.set(batch, message);
   }
   return first;
+}
+
+/** Empty for a message that was stored alone. */
+function batchOf({ subject, headers }: Stored): string {
+  return fired.test(subject) ? "" : headers.get("Nats-Batch-Id");
 }
 
 function placeOf(message: Stored): number {
