@@ -1,5 +1,6 @@
 import { SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { type Bug, bugs } from "./process.ts";
 import { runSeeds } from "./run.ts";
 import { type Simulation, simulate } from "./simulate.ts";
 
@@ -11,25 +12,29 @@ const options = new Command("npm run sim --")
   .option("--from <n>", "the first seed", whole, 1)
   .option("--seed <n>", "one seed, with its history", whole)
   .option("--orders <n>", "orders of each seed; without it 3 to 12, by the seed", whole)
+  .addOption(new Option("--bug <name>", "a mistake in the machinery, to see that it is found").choices(bugs))
   .parse()
-  .opts<{ seeds: number; from: number; seed?: number; orders?: number }>();
+  .opts<{ seeds: number; from: number; seed?: number; orders?: number; bug?: Bug }>();
+
+/** Failures that are printed: more of them say the same. */
+const MAX_TOLD = 5;
 
 process.exitCode = (options.seed === undefined ? await runMany() : replay(options.seed)) ? 1 : 0;
 
 /** @returns Whether anything is wrong. */
 async function runMany(): Promise<boolean> {
-  const { seeds: count, from, orders } = options;
+  const { seeds: count, from, orders, bug } = options;
   const started = performance.now();
   const progress = progressOf(count);
-  const result = await runSeeds({ from, count, orders, onProgress: progress.update });
+  const result = await runSeeds({ from, count, orders, bug, onProgress: progress.update });
   progress.stop();
   const seconds = (performance.now() - started) / 1_000;
   console.log(
-    `${count.toLocaleString("en")} seeds from ${from} on, ${result.orders.toLocaleString("en")} orders, ` +
+    `${result.count.toLocaleString("en")} seeds from ${from} on, ${result.orders.toLocaleString("en")} orders, ` +
       `${result.events.toLocaleString("en")} events in ${seconds.toFixed(1)} s: ` +
-      `${Math.round(count / seconds)} seeds/s, ${result.failed.length} failed`,
+      `${Math.round(result.count / seconds)} seeds/s, ${result.failed.length} failed`,
   );
-  for (const failure of result.failed) tell(failure);
+  for (const failure of result.failed.slice(0, MAX_TOLD)) tell(failure);
   const [first] = result.failed;
   if (first === undefined) return false;
   console.log(`\nHistory of seed ${first.seed}, as far as it is about what is wrong:`);
@@ -39,7 +44,11 @@ async function runMany(): Promise<boolean> {
 
 /** @returns Whether anything is wrong. */
 function replay(seed: number): boolean {
-  const result = simulate(seed, { orders: options.orders, say: (line) => console.log(line) });
+  const result = simulate(seed, {
+    orders: options.orders,
+    bug: options.bug,
+    say: (line) => console.log(line),
+  });
   tell(result);
   return result.faults.length > 0;
 }
@@ -50,14 +59,15 @@ function tell({ seed, orders, events, faults }: Simulation): void {
   );
   for (const { what, orderId } of faults)
     console.log(`  ${orderId === undefined ? "" : `${orderId}: `}${what}`);
-  const same = options.orders === undefined ? "" : ` --orders ${options.orders}`;
+  const { orders: set, bug } = options;
+  const same = `${set === undefined ? "" : ` --orders ${set}`}${bug === undefined ? "" : ` --bug ${bug}`}`;
   if (faults.length > 0) console.log(`  Again, with its history: npm run sim -- --seed ${seed}${same}`);
 }
 
 function historyOf({ seed, faults }: Simulation): string[] {
   const ids = faults.flatMap(({ orderId }) => (orderId === undefined ? [] : [orderId]));
   const lines: string[] = [];
-  simulate(seed, { orders: options.orders, say: (line) => lines.push(line) });
+  simulate(seed, { orders: options.orders, bug: options.bug, say: (line) => lines.push(line) });
   return ids.length === 0 ? lines : lines.filter((line) => ids.some((id) => line.includes(id)));
 }
 

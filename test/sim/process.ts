@@ -2,15 +2,17 @@ import type { Network } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { Owner, Timeline } from "./time.ts";
 
-/** A mistake that is built in on purpose, to see that it is found. */
-export type Bug =
-  | "ack_before_commit"
-  | "unknown_is_committed"
-  | "unknown_is_tried_again_unguarded"
-  | "no_guards"
-  | "cache_is_trusted"
-  | "new_idempotency_key_each_time"
-  | "batches_are_torn";
+/** Mistakes that can be built in on purpose, to see that they are found. */
+export const bugs = [
+  "ack_before_commit",
+  "unknown_is_committed",
+  "unknown_is_tried_again_unguarded",
+  "no_guards",
+  "cache_is_trusted",
+  "new_idempotency_key_each_time",
+  "batches_are_torn",
+] as const;
+export type Bug = (typeof bugs)[number];
 
 /** What all parts of one run share. */
 export interface Surroundings {

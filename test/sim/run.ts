@@ -14,6 +14,8 @@ export interface RunOptions extends Omit<SimulationOptions, "say"> {
 }
 
 export interface RunResult {
+  /** Seeds that were run: fewer than asked for if too many failed. */
+  readonly count: number;
   readonly orders: number;
   readonly events: number;
   /** By seed. */
@@ -55,7 +57,7 @@ export async function runSeeds({ from, count, onProgress, ...options }: RunOptio
       }
     }),
   );
-  return { orders, events, failed: failed.sort((a, b) => a.seed - b.seed) };
+  return { count: done, orders, events, failed: failed.sort((a, b) => a.seed - b.seed) };
 }
 
 async function ask(worker: Worker, range: Range): Promise<RangeResult> {
