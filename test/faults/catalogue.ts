@@ -11,3 +11,10 @@ export const catalogue: Readonly<Record<1 | 3, readonly Fault[]>> = {
   1: [...processFaults, ...networkFaults, ...consumerFaults, ...timerFaults, ...diskFaults],
   3: clusterFaults,
 };
+
+/** @throws {RangeError} If there is none of that name. */
+export function faultOf(name: string, nodes: 1 | 3): Fault {
+  const fault = catalogue[nodes].find((other) => other.name === name);
+  if (fault === undefined) throw new RangeError(`There is no fault "${name}" of ${nodes} servers`);
+  return fault;
+}

@@ -1,25 +1,19 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "@nats-io/jetstream";
-import { connect, nanos } from "@nats-io/transport-node";
-import { accessOptions, type ConsumerSpec, consumerConfig, topology } from "../../nats/mod.ts";
+import { connect, millis } from "@nats-io/transport-node";
+import { accessOptions, consumerConfig, topology } from "../../nats/mod.ts";
 import { credentialsFolder } from "../../tools/data_dir.ts";
 import { openShop, until } from "../support/mod.ts";
 import type { Fault } from "./fault.ts";
 import { underLoad } from "./load.ts";
 import { environment } from "./orders.ts";
 import { points } from "./points.ts";
-import type { World } from "./world.ts";
+import { setAckWait, type World } from "./world.ts";
 
 /** So short that what is slow, or was lost on the way, comes again while the first delivery is still worked on. */
 const SHORT_ACK_WAIT_MS = 300;
 const STORM_MS = 6_000;
-
-async function setAckWait({ streams }: World, ackWaitNs: number): Promise<void> {
-  for (const { stream, service } of topology.consumers) {
-    await streams.jsm.consumers.update(stream, service, { ack_wait: ackWaitNs });
-  }
-}
 
 /** Takes every consumer away, and makes it anew: it begins with the first message of its stream. */
 async function resetConsumers({ streams }: World): Promise<void> {
@@ -37,7 +31,10 @@ const redeliveryStorm: Fault = {
   async run(world, extent) {
     let redelivered = 0;
     await underLoad(world, extent, async () => {
-      await setAckWait(world, nanos(SHORT_ACK_WAIT_MS));
+      const [any] = topology.consumers;
+      if (any === undefined) throw new RangeError("There is no consumer");
+      const { config } = await world.streams.jsm.consumers.info(any.stream, any.service);
+      await setAckWait(world.streams, SHORT_ACK_WAIT_MS);
       for (const link of world.links.values()) {
         let acks = 0;
         link.judge((message) =>
@@ -52,8 +49,7 @@ const redeliveryStorm: Fault = {
       redelivered = infos.reduce((sum, info) => sum + info.num_redelivered, 0);
       world.tally.network += [...world.links.values()].reduce((sum, link) => sum + link.touched, 0) - before;
       for (const link of world.links.values()) link.release();
-      const [any] = topology.consumers;
-      await setAckWait(world, consumerConfig(any as ConsumerSpec).ack_wait ?? 0);
+      await setAckWait(world.streams, millis(config.ack_wait ?? 0));
     });
     return redelivered > 0 ? [] : ["nothing was redelivered"];
   },

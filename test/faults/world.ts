@@ -1,7 +1,8 @@
 import { readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { checkoutState } from "../../nats/mod.ts";
+import { nanos } from "@nats-io/transport-node";
+import { checkoutState, topology } from "../../nats/mod.ts";
 import { services } from "../../services/mod.ts";
 import { portUses } from "../../tools/processes.ts";
 import {
@@ -53,6 +54,8 @@ export interface WorldOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Whether every service reaches the server through a proxy of its own. Default false. */
   readonly linked?: boolean;
+  /** How long a message that was delivered waits for its acknowledgement. Default: what the topology says. */
+  readonly ackWaitMs?: number;
   /** Servers that run apart from the shop. Default: the shop runs one, as `npm start` does. */
   readonly nodes?: { readonly count: 1 | 3; readonly maxFileStore?: string };
 }
@@ -112,6 +115,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     ),
   );
   const streams = stack.use(await openStreams(shop.shop.operator));
+  if (options.ackWaitMs !== undefined) await setAckWait(streams, options.ackWaitMs);
   const tally: Tally = {
     kills: 0,
     pauses: 0,
@@ -139,6 +143,13 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     stack: opened,
     [Symbol.asyncDispose]: () => opened.disposeAsync(),
   };
+}
+
+/** Messages that a process has in hand when it dies come again after this. */
+export async function setAckWait({ jsm }: Streams, ms: number): Promise<void> {
+  for (const { stream, service } of topology.consumers) {
+    await jsm.consumers.update(stream, service, { ack_wait: nanos(ms) });
+  }
 }
 
 /** What was found once everything had come to rest. */
