@@ -13,13 +13,17 @@ import { setAckWait, type World } from "./world.ts";
 
 /** So short that what is slow, or was lost on the way, comes again while the first delivery is still worked on. */
 const SHORT_ACK_WAIT_MS = 300;
-const STORM_MS = 6_000;
+const STORM_MS = 5_000;
 
 /** Takes every consumer away, and makes it anew: it begins with the first message of its stream. */
 async function resetConsumers({ streams }: World): Promise<void> {
   for (const spec of topology.consumers) {
+    const { config } = await streams.jsm.consumers.info(spec.stream, spec.service);
     await streams.jsm.consumers.delete(spec.stream, spec.service);
-    await streams.jsm.consumers.add(spec.stream, consumerConfig(spec));
+    await streams.jsm.consumers.add(spec.stream, {
+      ...consumerConfig(spec),
+      ...(config.ack_wait && { ack_wait: config.ack_wait }),
+    });
   }
 }
 

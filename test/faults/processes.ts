@@ -29,7 +29,7 @@ async function kill({ shop, tally }: World, name: string): Promise<void> {
 
 const killEachPoint: Fault = {
   name: "kill_each_point",
-  does: "SIGKILL of each service before it decides, in the middle of a batch, before it learns of its commit, and before it acknowledges; then of each at any moment",
+  does: "SIGKILL of each service before it decides, in the middle of a batch, before it learns of its commit, and before it acknowledges, one after the other; then of each at any moment",
   passes: "the ends are those of a run without faults",
   world: { linked: true },
   async run(world, extent) {
@@ -48,10 +48,12 @@ const killEachPoint: Fault = {
           await world.shop.shop.ready(name);
         }
       }
-      for (const name of names) {
-        await sleep(Math.random() * 500);
-        await kill(world, name);
-        await world.shop.shop.ready(name);
+      for (let round = 1; round < extent.rounds; round++) {
+        for (const name of names) {
+          await sleep(Math.random() * 500);
+          await kill(world, name);
+          await world.shop.shop.ready(name);
+        }
       }
     });
     return missed;
