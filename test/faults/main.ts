@@ -1,8 +1,10 @@
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { catalogue } from "./catalogue.ts";
+import type { Fault } from "./fault.ts";
 import { resultTable, writeResults } from "./report.ts";
 import { type Result, runFault } from "./runner.ts";
+import type { World } from "./world.ts";
 
 interface Options {
   readonly nodes: 1 | 3;
@@ -16,6 +18,7 @@ interface Options {
 const ORDERS = 80;
 const ROUNDS = 2;
 const MINUTES = 20;
+const SHOW_EVERY_MS = 250;
 
 const program = new Command("npm run faults --")
   .description(
@@ -61,7 +64,7 @@ async function main(options: Options): Promise<number> {
   for (const fault of faults) {
     if (performance.now() > until) break;
     bar.update(results.length, { name: fault.name });
-    const result = await runFault(fault, options);
+    const result = await watched(fault, options, (text) => bar.update(results.length, { name: text }));
     results.push(result);
     if (!process.stdout.isTTY) console.log(line(result));
   }
@@ -75,6 +78,31 @@ async function main(options: Options): Promise<number> {
   return missing.length > 0 || results.some(({ violations }) => violations.length > 0) ? 1 : 0;
 }
 
+/** Runs one test, and says a few times a second how far it is. */
+async function watched(fault: Fault, options: Options, show: (text: string) => void): Promise<Result> {
+  let world: World | undefined;
+  const timer = setInterval(() => {
+    if (world === undefined) return;
+    const { kills, pauses, network } = world.tally;
+    const parts = [
+      `${world.accepted.length} orders`,
+      `${kills} kills`,
+      `${pauses} pauses`,
+      `${network} on the network`,
+    ];
+    show(`${fault.name}: ${parts.join(", ")}`);
+  }, SHOW_EVERY_MS);
+  try {
+    return await runFault(fault, options, {
+      onOpen: (opened) => {
+        world = opened;
+      },
+    });
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 function line({ fault, orders, violations, seconds }: Result): string {
   return `${fault.name}: ${orders} orders, ${violations.length} violations, ${seconds.toFixed(0)} s`;
 }
@@ -85,7 +113,8 @@ function explain({ fault, violations, kept }: Result): void {
   const shown = violations.slice(0, 20);
   console.error(`${fault.name} FAILED:\n  ${shown.join("\n  ")}`);
   if (violations.length > shown.length) console.error(`  and ${violations.length - shown.length} more`);
-  console.error(`  Logs and state: ${kept}; DATA_DIR=${kept} npm start opens the shop as it was.`);
+  const open = fault.world.nodes === undefined ? `; DATA_DIR=${kept} npm start opens the shop as it was` : "";
+  console.error(`  Logs and state: ${kept}${open}`);
   console.error(
     `  Again: npm run faults -- --only ${fault.name}${fault.world.nodes?.count === 3 ? " --nodes 3" : ""}`,
   );

@@ -15,6 +15,8 @@ export interface Nodes extends AsyncDisposable {
   /** Folder of the seeds by which they let the services and the operator in. */
   readonly credentials: string;
   readonly names: readonly string[];
+  /** Holds their stores, configurations and logs. */
+  readonly folder: string;
   /** Folder in which a node keeps its streams. */
   store(name: string): string;
   /** SIGKILL; it stays down until `start()`. */
@@ -100,6 +102,7 @@ export async function startNodes({ count, maxFileStore = "10GB" }: NodesOptions)
     servers: nodes.map(({ port }) => `nats://127.0.0.1:${port}`).join(","),
     monitors: nodes.map(({ monitor }) => `http://127.0.0.1:${monitor}`).join(","),
     credentials,
+    folder,
     names: nodes.map(({ name }) => name),
     store: (name) => find(name).store,
     kill: (name) => end(name, "SIGKILL"),

@@ -22,10 +22,18 @@ export interface Result {
 /** Answers that are asked for once more at the end. */
 const REPLAYS = 10;
 
-/** Opens a shop, breaks it as `fault` says, waits until it has come to rest, and audits it. */
-export async function runFault(fault: Fault, extent: Extent): Promise<Result> {
+/**
+ * Opens a shop, breaks it as `fault` says, waits until it has come to rest, and audits it.
+ * @param options.onOpen Is given the shop, for whoever wants to watch.
+ */
+export async function runFault(
+  fault: Fault,
+  extent: Extent,
+  options: { onOpen?: (world: World) => void } = {},
+): Promise<Result> {
   const started = performance.now();
   await using world = await openWorld(fault.world);
+  options.onOpen?.(world);
   const audited = await breakAndAudit(world, fault, extent);
   const result = { ...audited, violations: [...audited.violations, ...(await replicaFaults(world))] };
   const seconds = (performance.now() - started) / 1_000;
@@ -33,6 +41,7 @@ export async function runFault(fault: Fault, extent: Extent): Promise<Result> {
   const kept = await mkdtemp(join(tmpdir(), `fault-${fault.name}-`));
   await world.shop.shop.shutdown();
   await cp(world.shop.folder, kept, { recursive: true });
+  if (world.nodes !== undefined) await cp(world.nodes.folder, join(kept, "nodes"), { recursive: true });
   return { ...result, seconds, kept };
 }
 

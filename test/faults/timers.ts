@@ -64,11 +64,7 @@ const timerCancelRace: Fault = {
 };
 
 /** Decides at the last moment, and waits for the end. @returns What contradicts the answer. */
-async function decideAtExpiry(
-  { shop, tally }: World,
-  id: string,
-  index: number,
-): Promise<string | undefined> {
+async function decideAtExpiry({ shop }: World, id: string, index: number): Promise<string | undefined> {
   const { history } = await shop.order(id);
   // The coordinator heard of the flag a moment after the review began: most decisions come right around its end.
   const began = Date.parse(history.at(-1)?.at ?? "");
@@ -84,7 +80,6 @@ async function decideAtExpiry(
           headers: operator,
           body: { decision, reviewer: "eve", note: "" },
         });
-  if (status === 409) tally.refused += 1;
   const { reason, state } = await shop.ends(id);
   const end = reason ?? state;
   const promised = { approve: "completed", reject: "review_rejected", cancel: undefined }[
