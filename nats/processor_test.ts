@@ -101,10 +101,14 @@ describe("Processor", () => {
   const setAckWait = (ms: number) => client.jsm.consumers.update("INBOX", "test", { ack_wait: nanos(ms) });
   /** Waits until everything that was sent is acknowledged. */
   const drained = () =>
-    until("all messages to be acknowledged", async () => {
-      const info = await client.jsm.consumers.info("INBOX", "test");
-      return info.num_pending === 0 && info.num_ack_pending === 0 && info.delivered.consumer_seq > 0;
-    });
+    until(
+      "all messages to be acknowledged",
+      async () => {
+        const info = await client.jsm.consumers.info("INBOX", "test");
+        return info.num_pending === 0 && info.num_ack_pending === 0 && info.delivered.consumer_seq > 0;
+      },
+      { timeoutMs: 25_000 },
+    );
   const deadLetters = async () => {
     const { state } = await client.jsm.streams.info("DEAD_LETTER");
     const found = await Promise.all(
@@ -255,10 +259,11 @@ describe("Processor", () => {
     });
 
     it("is not what a message is that NATS could not be asked about, however often", async () => {
-      let left = 7;
+      // As many throws as make a dead letter of another message.
+      let left = 6;
       const asking = acting(async () => {
         left -= 1;
-        if (left === 6) throw new errors.NoRespondersError("$JS.API.INFO");
+        if (left === 5) throw new errors.NoRespondersError("$JS.API.INFO");
         if (left > 0) {
           throw new JetStreamApiError({ code: 503, err_code: 10008, description: "temporarily unavailable" });
         }
