@@ -36,7 +36,9 @@ const killEachPoint: Fault = {
     const missed: string[] = [];
     await underLoad(world, extent, async () => {
       const all = Object.keys(points) as Point[];
-      for (let round = 0; round < Math.min(extent.rounds, all.length); round++) {
+      // Each service at each of its points, and in the short form at one of them.
+      const turns = extent.rounds === 1 ? 1 : all.length;
+      for (let round = 0; round < turns; round++) {
         for (const [index, name] of deciders.entries()) {
           const reachable = all.filter((point) => !unreachable[name]?.includes(point));
           const point = reachable[(round + index) % reachable.length] as Point;
