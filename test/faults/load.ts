@@ -15,8 +15,10 @@ export interface LoadOptions {
 const ORDERS_PER_SECOND = 20;
 /** Requests that may be waiting for an answer; while the shop is away, customers queue up no further. */
 const MAX_WAITING = 40;
-/** However long a disturbance takes, an order more says nothing new. */
-const MAX_TIMES = 6;
+/** While a disturbance takes longer than the orders that were asked for, there have to be some that it can hit. */
+const ORDERS_PER_SECOND_AFTER = 8;
+/** However long it takes, more orders than so many times what was asked for say nothing new. */
+const MAX_TIMES = 12;
 /** A client gives up after this and sends the same request again. The shop answers within 10 s if it runs. */
 const CLIENT_TIMEOUT_MS = 12_000;
 const RETRY_MS = 150;
@@ -42,7 +44,7 @@ export async function underLoad(
     const placing = place(world, kind).then(() => void waiting.delete(placing));
     waiting.add(placing);
     if (waiting.size >= MAX_WAITING) await Promise.race(waiting);
-    await sleep(1_000 / ORDERS_PER_SECOND);
+    await sleep(1_000 / (sent < orders ? ORDERS_PER_SECOND : ORDERS_PER_SECOND_AFTER));
   }
   await Promise.all(waiting);
   await disturbed;
