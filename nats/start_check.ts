@@ -1,10 +1,9 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { consumerConfig, streamConfig } from "./apply.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
 import type { Log } from "./connection.ts";
-import { backoffMs } from "./pause.ts";
+import { backoffMs, pause } from "./pause.ts";
 import { topology as shop, type Topology } from "./topology.ts";
 
 /** Something about the servers that is not as the topology asks. */
@@ -101,9 +100,7 @@ export async function startCheck(
     } catch (cause) {
       if (!signal.aborted) log.error({ err: cause }, "cannot check what the servers have, trying again");
     }
-    await sleep(backoffMs(attempt + 3), undefined, { signal }).catch((cause) => {
-      if (!signal.aborted) throw cause;
-    });
+    await pause(backoffMs(attempt + 3), signal);
   }
 }
 

@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { Counter, Gauge, type Registry } from "prom-client";
-import type { Log } from "../../nats/mod.ts";
+import { type Log, pause } from "../../nats/mod.ts";
 import type { DeadLetterCount } from "./dead_letter_count.ts";
 import { invariants } from "./invariants.ts";
 import type { Reconciler } from "./reconciler.ts";
@@ -94,12 +93,4 @@ function createGauges({ reconciler, deadLetters, registry }: WatchOptions): () =
     lastRun.set(Date.now() / 1_000);
     for (const [service, count] of deadLetters.byService) parked.set({ parked_by: service }, count);
   };
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await sleep(ms, undefined, { signal });
-  } catch (cause) {
-    if (!signal.aborted) throw cause;
-  }
 }

@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { JetStreamManager } from "@nats-io/jetstream";
-import { catalogueItem, consumersOf, type Ledger, type Log, viewPage } from "../../nats/mod.ts";
+import { catalogueItem, consumersOf, type Ledger, type Log, pause, viewPage } from "../../nats/mod.ts";
 
 /** Where prices come from. */
 const INVENTORY = "INVENTORY";
@@ -31,7 +30,7 @@ export async function catalogueFilled(options: CatalogueOptions): Promise<boolea
         log.warn({ err: cause }, "cannot tell whether the catalogue is filled, trying again");
       }
     }
-    await sleep(POLL_MS, undefined, { signal }).catch(() => undefined);
+    await pause(POLL_MS, signal);
   }
   return false;
 }

@@ -2,10 +2,8 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
 import type { PaymentSchema } from "../../gen/shop/payment/v1/payment_pb.ts";
-import { type Env, Problem } from "../../lib/mod.ts";
+import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
 import { key, type Ledger, payment, viewLast } from "../../nats/mod.ts";
-
-const ORDER_ID = /^[A-Za-z0-9_-]{1,64}$/;
 
 /**
  * - `GET /payments/{order}` → `{"order_id","status","amount_cents","currency","captured_cents","refunded_cents",
@@ -16,8 +14,7 @@ export function routes(
   { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
 ): Hono<Env> {
   return app.get("/payments/:order", async (context) => {
-    const orderId = context.req.param("order");
-    if (!ORDER_ID.test(orderId)) throw unknownPayment(orderId);
+    const orderId = readOrderId(context.req.param("order"), unknownPayment);
     const found = await viewLast(jsm, ledger.stream, key(payment, orderId));
     if (found === undefined) throw unknownPayment(orderId);
     return context.json(toJson(found));
