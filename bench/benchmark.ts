@@ -1,0 +1,34 @@
+import type { Result } from "./report.ts";
+
+/** What the command line says, for every benchmark; each takes what it needs of it. */
+export interface Options {
+  /** Orders in flight, one level after the other. */
+  readonly concurrency: readonly number[];
+  /** Length of each measured window. */
+  readonly seconds: number;
+  readonly targets: readonly string[];
+  /** How often all is measured; figures are medians. */
+  readonly repeat: number;
+}
+
+/** What a benchmark works with. */
+export interface Context {
+  readonly options: Options;
+  /** Aborts on Ctrl-C. */
+  readonly signal: AbortSignal;
+  /** Says what is being done now. */
+  show(text: string): void;
+  /** Says what has come out, for good. */
+  tell(line: string): void;
+  /** Makes a folder for somebody's state. All are removed when the program ends. */
+  folder(name: string): string;
+}
+
+/** A subcommand of `npm run bench` and a section of docs/benchmarks.md. */
+export interface Benchmark {
+  readonly name: string;
+  /** One line for `--help`. */
+  readonly description: string;
+  /** @throws The signal's reason, if it aborts; then nothing is written. */
+  run(context: Context): Promise<Result>;
+}

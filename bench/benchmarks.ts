@@ -1,0 +1,5 @@
+import type { Benchmark } from "./benchmark.ts";
+import { checkout } from "./checkout.ts";
+
+/** In the order of the document and of a run of all. */
+export const benchmarks: readonly Benchmark[] = [checkout];

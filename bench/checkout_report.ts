@@ -1,0 +1,131 @@
+import type { Options } from "./benchmark.ts";
+import { bestOf, type Missing, type TargetRun } from "./checkout.ts";
+import { type Level, totalCpuMs } from "./measure.ts";
+import { count, number, type Result, table } from "./report.ts";
+import { skus } from "./target.ts";
+
+/** The ratios that this project sets out to reach, shop to peer. */
+const goals: Readonly<Record<string, { best: number; at64: number; p50At1?: number }>> = {
+  restate: { best: 15, at64: 5, p50At1: 0.5 },
+  dbos: { best: 5, at64: 2 },
+};
+const HOT_GOAL = 0.9;
+
+export function checkoutReport(
+  runs: readonly TargetRun[],
+  { options, missing }: { options: Options; missing: readonly Missing[] },
+): Result {
+  const failures = runs.flatMap(({ name, levels, hot, spread }) =>
+    [...levels, hot, spread].flatMap(({ concurrency, errors, firstErrors }) =>
+      errors === 0 ? [] : [`${name}, ${concurrency} in flight: ${errors} errors: ${firstErrors.join("; ")}`],
+    ),
+  );
+  const absent = missing.map(({ name, reason }) => `${name} was not measured: ${reason}`);
+  return {
+    title: "Whole checkouts",
+    settings: [
+      `Closed loop: each order that ends is followed by the next one; ${options.seconds} s for each level after 2 s of warm-up` +
+        (options.repeat > 1 ? `; medians of ${options.repeat} runs, targets in turns.` : "."),
+      `Orders are spread over ${skus.length} skus with a million of each. The load generator runs on the same cores.`,
+      ...runs.flatMap(({ name, settings }) => settings.map((setting) => `${name}: ${setting}`)),
+    ],
+    versions: Object.assign({}, ...runs.map(({ versions }) => versions)),
+    body: [reading, ...runs.flatMap(targetPart), ...ratioPart(runs), ...hotPart(runs)].join("\n\n"),
+    data: { runs, missing },
+    problems: [...absent, ...failures],
+  };
+}
+
+const reading = `An order's time is from its POST until it is completed; *accepted* is until the answer to the POST. CPU,
+messages and fsyncs are for each order. Times are milliseconds.`;
+
+function targetPart({ name, levels }: TargetRun): string[] {
+  const head = [
+    "in flight",
+    "a second",
+    "p50",
+    "p99",
+    "longest",
+    "accepted p50",
+    "accepted p99",
+    "CPU",
+    "generator",
+  ];
+  const counted = [
+    { title: "messages", of: (level: Level) => level.messages },
+    { title: "fsyncs", of: (level: Level) => level.syncs },
+  ].filter(({ of }) => levels.some((level) => of(level) !== undefined));
+  const rows = levels.map((level) => [
+    count(level.concurrency),
+    number(level.perSecond),
+    ...[level.end.p50, level.end.p99, level.end.max, level.accept.p50, level.accept.p99].map(number),
+    number(totalCpuMs(level)),
+    number(level.generatorMs),
+    ...counted.map(({ of }) => number(of(level))),
+  ]);
+  const all = table([[...head, ...counted.map(({ title }) => title)], ...rows]);
+  return [`### ${name}`, all, ...cpuPart(levels)];
+}
+
+/** CPU by process: one row a process, one column a level. */
+function cpuPart(levels: readonly Level[]): string[] {
+  const names = Object.keys(levels[0]?.cpuMs ?? {});
+  if (names.length === 0) return ["CPU time was not measured: this system has no /proc."];
+  const rows = names.map((name) => [name, ...levels.map(({ cpuMs }) => number(cpuMs?.[name]))]);
+  return [table([["CPU by process", ...levels.map(({ concurrency }) => count(concurrency))], ...rows])];
+}
+
+function ratioPart(runs: readonly TargetRun[]): string[] {
+  const shop = runs.find(({ name }) => name === "shop");
+  const peers = runs.filter(({ name }) => name !== "shop");
+  if (shop === undefined || peers.length === 0) return [];
+  const rows = peers.flatMap((peer) => {
+    const goal = goals[peer.name];
+    const lines = [
+      ratio("a second, each at its best", bestOf(shop.levels), bestOf(peer.levels), {
+        of: ({ perSecond }) => perSecond,
+        goal: goal && `≥ ${goal.best}`,
+      }),
+      ratio("a second, 64 in flight", at(shop, 64), at(peer, 64), {
+        of: ({ perSecond }) => perSecond,
+        goal: goal && `≥ ${goal.at64}`,
+      }),
+      ratio("p50, 1 in flight", at(shop, 1), at(peer, 1), {
+        of: ({ end }) => end.p50,
+        goal: goal?.p50At1 === undefined ? undefined : `≤ ${goal.p50At1}`,
+      }),
+    ];
+    return lines.flatMap((line) =>
+      line === undefined ? [] : [[`${peer.name}: ${line[0]}`, ...line.slice(1)]],
+    );
+  });
+  return ["### Shop to peers", table([["", "shop", "peer", "ratio", "goal"], ...rows])];
+}
+
+function at({ levels }: TargetRun, concurrency: number): Level | undefined {
+  return levels.find((level) => level.concurrency === concurrency);
+}
+
+/** One row: what, the shop's, the peer's, their ratio, its goal. Undefined if one of them was not measured. */
+function ratio(
+  what: string,
+  shop: Level | undefined,
+  peer: Level | undefined,
+  { of, goal = "" }: { of: (level: Level) => number; goal?: string | undefined },
+): string[] | undefined {
+  if (shop === undefined || peer === undefined) return undefined;
+  const [mine, theirs] = [of(shop), of(peer)];
+  return [what, number(mine), number(theirs), number(mine / theirs), goal];
+}
+
+function hotPart(runs: readonly TargetRun[]): string[] {
+  const rows = runs.map(({ name, hot, spread }) => [
+    `${name}, ${count(hot.concurrency)} in flight`,
+    number(spread.perSecond),
+    number(hot.perSecond),
+    number(hot.perSecond / spread.perSecond),
+    name === "shop" ? `≥ ${HOT_GOAL}` : "",
+  ]);
+  const head = ["a second", `${skus.length} skus`, "one sku", "ratio", "goal"];
+  return ["### All orders for one sku", table([head, ...rows])];
+}

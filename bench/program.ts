@@ -1,0 +1,86 @@
+import { join } from "node:path";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { projectFolder } from "../tools/nats_server.mjs";
+import type { Benchmark } from "./benchmark.ts";
+import { benchmarks } from "./benchmarks.ts";
+import { type RunOptions, runBenchmarks } from "./run.ts";
+import { targetNames } from "./targets.ts";
+
+/** The shop takes 4,096 requests at a time and answers more with 503, which is not what is measured. */
+const MAX_CONCURRENCY = 4_000;
+const MAX_SECONDS = 3_600;
+const MAX_REPEAT = 100;
+
+const help = `
+The folder of the stores should be on the disk that the shop would be on: file systems differ, and one in memory
+makes every sync free. Ends with 0, with 1 if something could not be measured or went wrong meanwhile, with 2 if it was
+called wrongly, with 130 after Ctrl-C.`;
+
+/** The command line. Running it sets the process's exit code. */
+export function createProgram(): Command {
+  const program = new Command("npm run bench --")
+    .usage("[benchmark] [options]")
+    .description(
+      "Measures the shop, and what people would use instead, on this machine; all benchmarks unless one is named. Each " +
+        "prints its tables and replaces its section of docs/benchmarks.md.",
+    )
+    .option(
+      "--concurrency <list>",
+      "orders in flight, one level after the other",
+      levels,
+      [1, 16, 64, 256, 1000],
+    )
+    .option("--seconds <n>", "how long each level is measured", whole(MAX_SECONDS), 10)
+    .option("--targets <list>", "what is measured, where there is a choice", targets, [...targetNames])
+    .option("--repeat <n>", "how often all is measured; figures are medians", whole(MAX_REPEAT), 1)
+    .option(
+      "--data-dir <folder>",
+      "where a folder for the stores is made, and removed",
+      join(projectFolder, ".data"),
+    )
+    .option("--json <file>", "write the figures as JSON as well")
+    .addOption(
+      new Option("--docs <file>", "whose sections are replaced").default(
+        join(projectFolder, "docs", "benchmarks.md"),
+        "docs/benchmarks.md",
+      ),
+    )
+    .option("--no-docs", "replace nothing")
+    .addHelpText("after", help)
+    .showHelpAfterError("(--help says how)")
+    .configureHelp({ showGlobalOptions: true })
+    .allowExcessArguments(false)
+    .exitOverride((error) => process.exit(error.exitCode === 0 ? 0 : 2));
+  const runs = (chosen: readonly Benchmark[]) => async () => {
+    process.exitCode = await runBenchmarks(chosen, program.opts<RunOptions>());
+  };
+  program.action(runs(benchmarks));
+  for (const benchmark of benchmarks) {
+    const command = program.command(benchmark.name).description(benchmark.description);
+    command.copyInheritedSettings(program).action(runs([benchmark]));
+  }
+  return program;
+}
+
+function whole(max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < 1 || value > max) {
+      throw new InvalidArgumentError(`It has to be a whole number from 1 to ${max}.`);
+    }
+    return value;
+  };
+}
+
+function levels(text: string): number[] {
+  return [...new Set(text.split(",").map(whole(MAX_CONCURRENCY)))];
+}
+
+function targets(text: string): string[] {
+  const names = [...new Set(text.split(","))];
+  const unknown = names.filter((name) => !targetNames.includes(name));
+  if (unknown.length > 0) {
+    throw new InvalidArgumentError(`There is no ${unknown.join(", ")}: choose of ${targetNames.join(", ")}.`);
+  }
+  return names;
+}

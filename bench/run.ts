@@ -1,0 +1,117 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import type { Benchmark, Options } from "./benchmark.ts";
+import { benchmarks } from "./benchmarks.ts";
+import { machineFacts, versionFacts } from "./machine.ts";
+import { openProgress, type Progress } from "./progress.ts";
+import { type Result, type Setting, section, writeSection } from "./report.ts";
+
+export interface RunOptions extends Options {
+  readonly dataDir: string;
+  readonly json?: string;
+  /** False to write none. */
+  readonly docs: string | false;
+}
+
+/** One Ctrl-C under npm arrives twice: from the terminal, and passed on. What comes this close to the first is the same. */
+const SAME_KEY_PRESS_MS = 500;
+const INTERRUPTED = 130;
+const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/**
+ * Runs one benchmark after the other and writes what they find, each as soon as it is done.
+ * @returns The exit code.
+ */
+export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOptions): Promise<number> {
+  using interrupt = watchForInterrupt();
+  const { signal } = interrupt;
+  const results: Record<string, Result> = {};
+  using progress = openProgress();
+  using folder = temporaryFolder(options.dataDir);
+  const setting: Setting = {
+    date: new Date(),
+    command: commandLine(),
+    machine: machineFacts(folder.path),
+    versions: versionFacts(),
+  };
+  try {
+    for (const benchmark of chosen) {
+      const { show, tell } = progress;
+      const result = await benchmark.run({ options, signal, show, tell, folder: folder.make });
+      results[benchmark.name] = result;
+      publish(benchmark, { result, setting, options, progress });
+    }
+  } catch (cause) {
+    if (!signal.aborted) throw cause;
+    progress.tell("stopped: what was not done is not written");
+    return INTERRUPTED;
+  } finally {
+    if (options.json !== undefined) {
+      writeFileSync(options.json, `${JSON.stringify({ ...setting, options, results }, undefined, 2)}\n`);
+    }
+  }
+  return Object.values(results).some(({ problems }) => problems.length > 0) ? 1 : 0;
+}
+
+function publish(
+  { name }: Benchmark,
+  found: { result: Result; setting: Setting; options: RunOptions; progress: Progress },
+): void {
+  const { result, setting, options, progress } = found;
+  const text = section(result, setting);
+  process.stdout.write(`${text}\n\n`);
+  for (const problem of result.problems) progress.tell(`${name}: ${problem}`);
+  if (options.docs === false) return;
+  writeSection(options.docs, { key: name, text, keys: benchmarks.map((benchmark) => benchmark.name) });
+}
+
+/** As a person would type it again; folders of this machine are left out. */
+function commandLine(): string {
+  const args = process.argv.slice(2);
+  const private_ = ["--data-dir", "--json", "--docs"];
+  const kept = args.filter((arg, i) => {
+    const option = arg.split("=")[0] as string;
+    return !private_.includes(option) && !private_.includes(args[i - 1] ?? "");
+  });
+  return ["npm run bench", ...(kept.length > 0 ? ["--", ...kept] : [])].join(" ");
+}
+
+function temporaryFolder(dataDir: string): Disposable & { path: string; make(name: string): string } {
+  mkdirSync(dataDir, { recursive: true });
+  const path = mkdtempSync(join(resolve(dataDir), "bench-"));
+  let made = 0;
+  const remove = () => rmSync(path, { recursive: true, force: true });
+  process.on("exit", remove);
+  return {
+    path,
+    make(name) {
+      made += 1;
+      const folder = join(path, `${made}-${name}`);
+      mkdirSync(folder);
+      return folder;
+    },
+    [Symbol.dispose]() {
+      process.off("exit", remove);
+      remove();
+    },
+  };
+}
+
+/** Its signal aborts on Ctrl-C. A second one ends the process at once, and what it has started with it. */
+function watchForInterrupt(): Disposable & { signal: AbortSignal } {
+  const controller = new AbortController();
+  let at = 0;
+  const stop = () => {
+    if (!controller.signal.aborted) {
+      at = performance.now();
+      controller.abort();
+    } else if (performance.now() - at > SAME_KEY_PRESS_MS) process.exit(INTERRUPTED);
+  };
+  for (const name of stopSignals) process.on(name, stop);
+  return {
+    signal: controller.signal,
+    [Symbol.dispose]() {
+      for (const name of stopSignals) process.off(name, stop);
+    },
+  };
+}
