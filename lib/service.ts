@@ -133,7 +133,8 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
       // Whatever is about an order has its id in its subject.
       describe: (id) => (id.startsWith("ord_") ? { order_id: id.split(".")[0] } : {}),
       onDelivery: ({ subject, fields, outcome, redelivered, ms }) => {
-        log.info({ ...fields, outcome, ms: Math.round(ms) }, "handled");
+        // One line a message would be the largest part of the work: what goes as it should is for who asks.
+        if (log.isLevelEnabled("debug")) log.debug({ ...fields(), outcome, ms: Math.round(ms) }, "handled");
         metrics.deliverySeconds.observe({ subject, outcome }, ms / 1000);
         if (redelivered) metrics.redeliveries.inc({ subject });
       },

@@ -1,7 +1,8 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import { type BatchEntry, MAX_BATCH_MESSAGES, newHeaders } from "./commit.ts";
-import { encode, type Outgoing, schemaGuid } from "./contracts/contract.ts";
-import { nextHop, type TraceContext } from "./trace.ts";
+import { type BatchEntry, MAX_BATCH_MESSAGES } from "./commit.ts";
+import { type Contract, encode, type Outgoing, schemaGuid } from "./contracts/contract.ts";
+import { HeaderLines, headerLine } from "./headers.ts";
+import { nextHop, randomId, type TraceContext } from "./trace.ts";
 
 /**
  * Upper bound on the payload bytes of one batch: an R1 server stages a batch in files of its own and an R3 server
@@ -107,32 +108,49 @@ export class Batch {
 
   /** As the wire wants it: CloudEvents in binary mode, trace context, schedules, guards. */
   entries(sender: Sender, now: Date): BatchEntry[] {
-    const batch = crypto.randomUUID();
+    const batch = randomId();
     const time = now.toISOString();
     return this.#slots.map(({ message, data, expect, trace }, index) => {
-      const { schema, subject: kind } = message.contract;
-      const headers = newHeaders();
-      headers.set("ce-specversion", "1.0");
-      headers.set("ce-id", `${batch}.${index + 1}`);
-      headers.set("ce-source", sender.source);
-      headers.set("ce-type", schema.typeName);
-      headers.set("ce-subject", message.subject.slice(kind.length + 1));
-      headers.set("ce-time", time);
-      headers.set("ce-dataschema", `${sender.registryUrl}/schemas/guids/${schemaGuid(schema)}`);
-      headers.set("content-type", "application/protobuf");
-      headers.set("traceparent", nextHop(trace).traceparent);
+      const { contract, subject, schedule, cancels } = message;
+      // Each value is our own or was checked where it came in, but for `tracestate`, which `set` checks.
+      const headers = new HeaderLines(
+        `${linesOf(contract, sender)}ce-id: ${batch}.${index + 1}\r\nce-time: ${time}\r\n` +
+          `ce-subject: ${subject.slice(contract.subject.length + 1)}\r\n` +
+          `traceparent: ${nextHop(trace).traceparent}\r\n`,
+      );
       if (trace.tracestate !== undefined) headers.set("tracestate", trace.tracestate);
-      if (message.schedule !== undefined) {
-        headers.set("Nats-Schedule", `@at ${message.schedule.at.toISOString()}`);
-        headers.set("Nats-Schedule-Target", message.schedule.target);
+      if (schedule !== undefined) {
+        headers.set("Nats-Schedule", `@at ${schedule.at.toISOString()}`);
+        headers.set("Nats-Schedule-Target", schedule.target);
       }
-      if (message.cancels !== undefined) {
-        headers.set("Nats-Scheduler", message.cancels);
+      if (cancels !== undefined) {
+        headers.set("Nats-Scheduler", cancels);
         headers.set("Nats-Schedule-Next", "purge");
       }
-      const entry: BatchEntry = { subject: message.subject, data, headers };
+      const entry: BatchEntry = { subject, data, headers };
       if (expect !== undefined) entry.expect = expect;
       return entry;
     });
   }
+}
+
+const constantLines = new WeakMap<Sender, Map<Contract, string>>();
+
+/** The headers that all messages of a contract have in common, made once. */
+function linesOf(contract: Contract, sender: Sender): string {
+  const known = constantLines.get(sender) ?? new Map<Contract, string>();
+  constantLines.set(sender, known);
+  const lines = known.get(contract) ?? constantLinesOf(contract, sender);
+  known.set(contract, lines);
+  return lines;
+}
+
+function constantLinesOf({ schema }: Contract, sender: Sender): string {
+  return [
+    headerLine("ce-specversion", "1.0"),
+    headerLine("ce-source", sender.source),
+    headerLine("ce-type", schema.typeName),
+    headerLine("ce-dataschema", `${sender.registryUrl}/schemas/guids/${schemaGuid(schema)}`),
+    headerLine("content-type", "application/protobuf"),
+  ].join("");
 }

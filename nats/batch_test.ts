@@ -13,9 +13,12 @@ const count = (contract: Contract<typeof counter.schema>, id: string, available:
   message(contract, id, { available: BigInt(available) });
 
 function headersOf(batch: Batch): Record<string, string>[] {
-  return batch
-    .entries(sender, now)
-    .map(({ headers }) => Object.fromEntries([...headers].map(([name, [value]]) => [name, value ?? ""])));
+  return batch.entries(sender, now).map(({ headers }) => {
+    const lines = new TextDecoder().decode(headers.encode()).trimEnd().split("\r\n").slice(1);
+    return Object.fromEntries(
+      lines.map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 2)]),
+    );
+  });
 }
 
 describe("Batch", () => {
@@ -122,7 +125,7 @@ describe("Batch", () => {
     const [first, second] = headersOf(batch);
     expect(first).toEqual({
       "ce-specversion": "1.0",
-      "ce-id": expect.stringMatching(/^[0-9a-f-]{36}\.1$/),
+      "ce-id": expect.stringMatching(/^[0-9a-f]{32}\.1$/),
       "ce-source": "/services/test",
       "ce-type": "shop.inventory.v1.Item",
       "ce-subject": "a.b",

@@ -1,10 +1,12 @@
 import { errors, headers, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
+import type { OutgoingHeaders } from "./headers.ts";
+import { randomId } from "./trace.ts";
 
 /** One message of a batch. */
 export interface BatchEntry {
   subject: string;
   data: Uint8Array;
-  headers: MsgHdrs;
+  headers: OutgoingHeaders;
   /**
    * Sequence of the subject's last message that this write builds upon, 0 if there must be none. Only on the first
    * entry of a subject within the batch. Without it the message is stored whatever came before.
@@ -66,7 +68,7 @@ export async function commit(
       `Cannot commit ${entries.length} messages to ${stream}: a batch has 1 to ${MAX_BATCH_MESSAGES}`,
     );
   }
-  const batchId = entries.length > 1 ? crypto.randomUUID() : undefined;
+  const batchId = entries.length > 1 ? randomId() : undefined;
   entries.forEach((entry, index) => {
     if (entry.expect !== undefined) {
       entry.headers.set("Nats-Expected-Last-Subject-Sequence", String(entry.expect));
@@ -82,10 +84,10 @@ export async function commit(
   let answer: Msg;
   try {
     for (const entry of entries.slice(0, -1)) {
-      connection.publish(entry.subject, entry.data, { headers: entry.headers });
+      connection.publish(entry.subject, entry.data, { headers: asClient(entry.headers) });
     }
     answer = await connection.request(last.subject, last.data, {
-      headers: last.headers,
+      headers: asClient(last.headers),
       timeout: options.timeoutMs ?? 5_000,
     });
   } catch (cause) {
@@ -95,9 +97,15 @@ export async function commit(
   return readAnswer(answer, { stream, batchId, count: entries.length });
 }
 
+/** Publishing calls `encode()` and nothing else of them. */
+function asClient(headers: OutgoingHeaders): MsgHdrs {
+  return headers as OutgoingHeaders & MsgHdrs;
+}
+
 /** Headers that a message of this project may be given; `Nats-*` of a message that came in are never among them. */
-export function newHeaders(): MsgHdrs {
-  return headers();
+export function newHeaders(): MsgHdrs & OutgoingHeaders {
+  // The client's type does not tell of `encode()`.
+  return headers() as MsgHdrs & OutgoingHeaders;
 }
 
 /** Whether a message of the batch was too large or malformed, or the credential may not publish it: no later try differs. */

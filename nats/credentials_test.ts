@@ -5,7 +5,7 @@ import { headers, type NatsConnection, PermissionViolationError } from "@nats-io
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, startNats, until } from "../test/support/mod.ts";
 import { applyTopology, consumerConfig } from "./apply.ts";
-import { commit } from "./commit.ts";
+import { commit, newHeaders } from "./commit.ts";
 import { readSeed, seedFile, writeCredentials } from "./credential_files.ts";
 import { authorizationBlock, inboxOf, OPERATOR, permissionsOf } from "./credentials.ts";
 import { servicesOf, type Topology, topology } from "./topology.ts";
@@ -185,7 +185,11 @@ describe.each(services)("the credential of %s", (me) => {
       const { name, prefix } = ledger;
       const { connection, jsm } = await as(me);
       const data = new TextEncoder().encode("mine");
-      const entries = ["a", "b"].map((id) => ({ subject: `${prefix}.try.${id}`, data, headers: headers() }));
+      const entries = ["a", "b"].map((id) => ({
+        subject: `${prefix}.try.${id}`,
+        data,
+        headers: newHeaders(),
+      }));
       expect(await commit(connection, name, entries)).toMatchObject({ kind: "committed" });
       const last = { last_by_subj: `${prefix}.try.b` };
       expect((await jsm.streams.getMessage(name, last))?.string()).toBe("mine");

@@ -181,7 +181,7 @@ export function readLetter(stored: {
 }
 
 /** A copy without what the server and this file have written. */
-function withoutReserved(headers: MsgHdrs | undefined): MsgHdrs {
+function withoutReserved(headers: MsgHdrs | undefined): ReturnType<typeof newHeaders> {
   const copy = newHeaders();
   for (const name of headers?.keys() ?? []) {
     if (/^(nats-|dead-letter-)/i.test(name)) continue;

@@ -1,4 +1,4 @@
-import type { MsgHdrs } from "@nats-io/transport-node";
+import type { IncomingHeaders } from "./headers.ts";
 
 /**
  * Whether a stored message was written by the server in answer to a Direct Get, and not by the owner of the stream.
@@ -9,6 +9,6 @@ import type { MsgHdrs } from "@nats-io/transport-node";
  * asker cannot take away, and which nothing in this project ever publishes (ADR 8). The other answers, to publishes and
  * to pulls, cannot be taken for messages: they are no protobuf, or keep the subject that they were stored under.
  */
-export function isForged(headers: MsgHdrs | undefined): boolean {
+export function isForged(headers: Pick<IncomingHeaders, "has"> | undefined): boolean {
   return headers?.has("Nats-Stream") ?? false;
 }

@@ -39,6 +39,8 @@ export interface Handler<S extends DescMessage, E = never, R = never> {
   readonly contract: Contract<S>;
   /** The state that `decide` and `conclude` read and write. */
   keys(message: MessageShape<S>, id: string): readonly Key[];
+  /** Those of the keys that this message begins, if nothing unusual has happened (see `Task.begins`). Default: none. */
+  begins?(message: MessageShape<S>, id: string): readonly Key[];
   decide(view: View, message: MessageShape<S>, delivery: Delivery): Outcome<E>;
   /**
    * The effect outside the ledger. It may be called again for the same effect, after a crash for example, so it carries

@@ -1,8 +1,11 @@
 import type { JsMsg } from "@nats-io/jetstream";
-import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
+import type { NatsConnection } from "@nats-io/transport-node";
 import type { CommitOutcome } from "./commit.ts";
 import type { Log } from "./connection.ts";
 import { changeLetter, DEAD_LETTER_STREAM, type DeadLetter, park, readLetter } from "./dead_letter.ts";
+import { isForged } from "./forged.ts";
+import { headersOf, type IncomingHeaders } from "./headers.ts";
+import { type TraceContext, traceFrom } from "./trace.ts";
 
 /**
  * A message to handle: one that was delivered, or the one that a redriven dead letter brings back, which is handled as
@@ -13,7 +16,10 @@ export interface Incoming {
   readonly msg: JsMsg;
   readonly subject: string;
   readonly data: Uint8Array;
-  readonly headers: MsgHdrs | undefined;
+  /** The trace that the message carries, or the beginning of one. */
+  readonly trace: TraceContext;
+  /** Whether what was delivered was written by the server in answer to somebody's question, and not by its owner. */
+  readonly forged: boolean;
   readonly seq: number;
   readonly storedAt: Date;
   /** Of a message that was redriven. */
@@ -22,11 +28,15 @@ export interface Incoming {
 
 /** What a delivery asks for. Undefined for what becomes of a dead letter, unless it is redriven. */
 export function incomingOf(msg: JsMsg, log: Log): Incoming | undefined {
-  const { subject, data, headers, seq, time } = msg;
-  if (msg.info.stream !== DEAD_LETTER_STREAM) return { msg, subject, data, headers, seq, storedAt: time };
+  const { subject, data, seq, time } = msg;
+  const delivered = headersOf(msg);
+  const forged = isForged(delivered);
+  if (msg.info.stream !== DEAD_LETTER_STREAM) {
+    return { msg, subject, data, trace: traceIn(delivered), forged, seq, storedAt: time };
+  }
   let letter: DeadLetter;
   try {
-    letter = readLetter({ subject, data, headers, seq, time });
+    letter = readLetter({ subject, data, headers: msg.headers, seq, time });
   } catch (cause) {
     // There is nothing that it could be put aside as. It stays where it is.
     log.error({ err: cause, subject, seq }, "left alone in the dead letters");
@@ -34,7 +44,12 @@ export function incomingOf(msg: JsMsg, log: Log): Incoming | undefined {
   }
   if (letter.status !== "redriven") return undefined;
   const { sequence, storedAt } = letter;
-  return { msg, subject: letter.subject, data, headers: letter.headers, seq: sequence, storedAt, letter };
+  const trace = traceIn(letter.headers);
+  return { msg, subject: letter.subject, data, trace, forged, seq: sequence, storedAt, letter };
+}
+
+function traceIn(headers: IncomingHeaders | undefined): TraceContext {
+  return traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
 }
 
 /**

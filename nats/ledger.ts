@@ -31,6 +31,8 @@ export interface LedgerOptions extends Sender {
 const MAX_CACHE_AGE_MS = 5_000;
 /** Instances that contend for a key come back at different moments within this span. */
 const CONTENTION_MS = 10;
+/** One wrong guess costs a whole batch: after a batch that was not stored, states are read for so long. */
+const GUESS_AGAIN_MS = 1_000;
 /** Between commits that are not stored. */
 const BACKOFF = { firstMs: 10, maxMs: 2_000 };
 const NEVER = Number.NEGATIVE_INFINITY;
@@ -40,6 +42,8 @@ interface Job {
   since: number;
   /** Whether all its keys have been read, so that it can be decided. */
   ready: boolean;
+  /** Whether keys that the task begins may be taken to have no message; not once a batch with it was not stored. */
+  guesses: boolean;
   /** Whether a batch with it was sent and its outcome is not known. */
   unsure: boolean;
   /** Whether it gets a batch of its own, since a batch that held it was rejected. */
@@ -73,6 +77,7 @@ export class Ledger implements AsyncDisposable {
   /** Every task that is not settled, in order of arrival. */
   readonly #line = new Set<Job>();
   #warnedAt = NEVER;
+  #guessesFrom = NEVER;
   /** Something in line may have become decidable since the line was last walked. */
   #changed = false;
   #pumping = false;
@@ -121,6 +126,7 @@ export class Ledger implements AsyncDisposable {
       task,
       since: performance.now(),
       ready: false,
+      guesses: task.begins !== undefined && performance.now() >= this.#guessesFrom,
       unsure: false,
       alone: false,
       resolve: (result) => settle(() => resolve(result as T)),
@@ -157,7 +163,9 @@ export class Ledger implements AsyncDisposable {
 
   /** Has a task decided as soon as all its keys are in memory, read after `oldest`. */
   #prepare(job: Job, oldest = performance.now() - MAX_CACHE_AGE_MS): void {
-    const missing = job.task.keys.filter((key) => !this.#cache.isFresh(key, oldest));
+    const missing = job.task.keys.filter(
+      (key) => !this.#cache.isFresh(key, oldest) && !this.#isGuessed(job, key),
+    );
     job.ready = missing.length === 0;
     if (job.ready) {
       this.#wake();
@@ -170,6 +178,11 @@ export class Ledger implements AsyncDisposable {
       },
       (cause) => job.reject(cause),
     );
+  }
+
+  /** Whether the key is taken to have no message, since nothing is known of it and the task begins it. */
+  #isGuessed({ guesses, task }: Job, { subject }: Key): boolean {
+    return guesses && this.#cache.get(subject) === undefined && task.begins?.includes(subject) === true;
   }
 
   #wake(): void {
@@ -237,6 +250,10 @@ export class Ledger implements AsyncDisposable {
     // Whoever is not stored is still in line, in its old place.
     this.#changed = true;
     const jobs = decided.map(({ job }) => job).filter((job) => this.#line.has(job));
+    if (outcome.kind !== "committed") {
+      for (const job of jobs) job.guesses = false;
+      this.#guessesFrom = ended + GUESS_AGAIN_MS;
+    }
     switch (outcome.kind) {
       case "committed":
         this.#rememberStored(batch, outcome.lastSeq, { started, ended });
@@ -293,13 +310,22 @@ export class Ledger implements AsyncDisposable {
     if (job.alone && batch.size > 0) return { kind: "full" };
     const { keys } = job.task;
     const guards = new Map<string, number>();
-    for (const { subject } of keys) {
-      const cached = this.#cache.get(subject);
-      if (cached === undefined) return { kind: "unread", oldest: undefined };
-      guards.set(subject, cached.seq);
+    const guessed: string[] = [];
+    for (const key of keys) {
+      const cached = this.#cache.get(key.subject);
+      if (cached === undefined && (batch.has(key.subject) || !this.#isGuessed(job, key))) {
+        return { kind: "unread", oldest: undefined };
+      }
+      if (cached === undefined) guessed.push(key.subject);
+      guards.set(key.subject, cached?.seq ?? 0);
     }
     try {
       const { messages, result } = job.task.decide(this.#view(guards, batch));
+      // Only its guard protects what is built on a guess.
+      if (!guessed.every((subject) => messages.some((message) => message.subject === subject))) {
+        job.guesses = false;
+        return { kind: "unread", oldest: undefined };
+      }
       if (messages.length === 0) {
         const confirmed = keys.every((key) => batch.has(key.subject) || this.#cache.isFresh(key, job.since));
         return confirmed ? { kind: "decided", result } : { kind: "unread", oldest: job.since };
@@ -345,7 +371,8 @@ export class Ledger implements AsyncDisposable {
     await Promise.allSettled(
       [...keys.values()].map(async (key) => {
         if (!written.has(key.subject)) return;
-        const before = this.#cache.get(key.subject)?.seq;
+        // What was not known was taken to have no message.
+        const before = this.#cache.get(key.subject)?.seq ?? 0;
         this.#cache.forget(key.subject);
         await this.#cache.load(key, performance.now());
         if (this.#cache.get(key.subject)?.seq !== before) changed.add(key.subject);

@@ -8,6 +8,7 @@ export * from "./credentials.ts";
 export * from "./dead_letter.ts";
 export * from "./dead_letters.ts";
 export * from "./handler.ts";
+export * from "./headers.ts";
 export * from "./ledger.ts";
 export * from "./link.ts";
 export * from "./pause.ts";

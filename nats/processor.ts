@@ -5,14 +5,13 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
 import { decode, splitSubject } from "./contracts/contract.ts";
 import { changeLetter } from "./dead_letter.ts";
-import { isForged } from "./forged.ts";
 import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { isUnavailable } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
-import { type TraceContext, traceFrom, traceId } from "./trace.ts";
+import { traceId } from "./trace.ts";
 
 export interface ProcessorOptions {
   service: string;
@@ -26,10 +25,13 @@ export interface ProcessorOptions {
   workingEveryMs?: number;
   /** What the log says of a message besides its subject and trace, by the subject's id. */
   describe?: (id: string) => object;
-  /** Told of every delivery once it is dealt with, for metrics and the log: its subject without the id, its log fields. */
+  /**
+   * Told of every delivery once it is dealt with, for metrics and the log: its subject without the id, and what a log line
+   * says of it.
+   */
   onDelivery?: (delivery: {
     subject: string;
-    fields: object;
+    fields(): object;
     outcome: string;
     redelivered: boolean;
     ms: number;
@@ -165,7 +167,7 @@ export class Processor implements AsyncDisposable {
       this.#underWay.delete(msg);
       this.#options.onDelivery?.({
         subject: splitSubject(incoming.subject).prefix,
-        fields: this.#fields(incoming),
+        fields: () => this.#fields(incoming),
         outcome,
         redelivered: msg.redelivered,
         ms: performance.now() - started,
@@ -184,7 +186,7 @@ export class Processor implements AsyncDisposable {
   }
 
   async #handle(incoming: Incoming): Promise<string> {
-    if (isForged(incoming.msg.headers)) return this.#park(incoming, "not written by the owner of its stream");
+    if (incoming.forged) return this.#park(incoming, "not written by the owner of its stream");
     const { prefix, id } = splitSubject(incoming.subject);
     const handler = this.#handlers.get(prefix);
     if (handler === undefined) return this.#park(incoming, `no handler for ${prefix}`);
@@ -205,8 +207,7 @@ export class Processor implements AsyncDisposable {
     value: MessageShape<DescMessage>,
     id: string,
   ): Promise<string> {
-    const { msg, seq, storedAt } = incoming;
-    const trace = traceOf(incoming);
+    const { msg, seq, storedAt, trace } = incoming;
     const delivery = (): Delivery => ({
       id,
       now: this.#options.now?.() ?? new Date(),
@@ -216,9 +217,13 @@ export class Processor implements AsyncDisposable {
       trace,
     });
     const keys = handler.keys(value, id);
+    // What was delivered before may well have been stored before.
+    const begun = msg.redelivered || incoming.letter !== undefined ? [] : (handler.begins?.(value, id) ?? []);
+    const begins = begun.map(({ subject }) => subject);
     const commit = (decide: (view: View) => Outcome<unknown>) => {
       return this.#ledger.execute({
         keys,
+        begins,
         trace,
         decide: (view) => {
           const outcome = decide(view);
@@ -325,7 +330,7 @@ export class Processor implements AsyncDisposable {
     return {
       subject,
       attempt: msg.info.deliveryCount,
-      trace_id: traceId(traceOf(incoming)),
+      trace_id: traceId(incoming.trace),
       ...this.#options.describe?.(splitSubject(subject).id),
     };
   }
@@ -351,11 +356,6 @@ export class Processor implements AsyncDisposable {
     const old = performance.now() - sinceMs;
     for (const [msg, since] of this.#underWay) if (since < old) msg.working();
   }
-}
-
-/** The trace that the message carries, or the beginning of one. */
-function traceOf({ headers }: Incoming): TraceContext {
-  return traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
 }
 
 /** The same for each delivery of a message. */

@@ -25,6 +25,12 @@ export interface Task<T> {
   /** What `decide` reads and writes. */
   keys: readonly Key[];
   /**
+   * Subjects of keys that most likely have no message yet, since this is what begins them. Those that are not known are
+   * taken to have none instead of being read: a write is guarded by just that, and a guess that was wrong is a conflict
+   * like any other. A decision that does not write a guessed key is made again on what is stored. Default: none.
+   */
+  begins?: readonly string[];
+  /**
    * Pure, quick, and idempotent by meaning: it may be called several times for one task, each time with newer
    * state, and that state may already show the effect of this very task.
    */

@@ -21,7 +21,7 @@ export function traceFrom(traceparent: string | undefined, tracestate: string | 
 
 /** The beginning of a trace, sampled. */
 export function newTrace(): TraceContext {
-  return { traceparent: `00-${randomBytes(16).toString("hex")}-${newSpanId()}-01` };
+  return { traceparent: `00-${randomId()}-${newSpanId()}-01` };
 }
 
 /** The same trace, one hop on: the same trace id and flags, a new span id. */
@@ -35,6 +35,25 @@ export function traceId(trace: TraceContext): string {
   return trace.traceparent.slice(3, 35);
 }
 
+/** 128 random bits in hex. */
+export function randomId(): string {
+  return randomHex(32);
+}
+
 function newSpanId(): string {
-  return randomBytes(8).toString("hex");
+  return randomHex(16);
+}
+
+/** Random digits are drawn this many at a time: a call into the generator costs more than the digits. */
+const POOL_DIGITS = 8_192;
+let pool = "";
+let used = 0;
+
+function randomHex(digits: number): string {
+  if (used + digits > pool.length) {
+    pool = randomBytes(POOL_DIGITS / 2).toString("hex");
+    used = 0;
+  }
+  used += digits;
+  return pool.slice(used - digits, used);
 }

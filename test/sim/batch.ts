@@ -1,7 +1,7 @@
 import { Batch } from "../../nats/batch.ts";
 import * as contracts from "../../nats/contracts/mod.ts";
 import { type Contract, decode, type Outgoing, splitSubject } from "../../nats/contracts/mod.ts";
-import { newTrace } from "../../nats/mod.ts";
+import { HeaderText, newTrace } from "../../nats/mod.ts";
 import type { Value } from "./network.ts";
 import { dateOf, msOf } from "./process.ts";
 import type { Entry } from "./store.ts";
@@ -90,13 +90,14 @@ export class WireBatch implements SimBatch {
     return this.#batch.entries(sender, dateOf(0)).map(({ subject, data, headers, expect }) => {
       const contract = bySubject.get(splitSubject(subject).prefix);
       if (contract === undefined) throw new TypeError(`Cannot read ${subject}: no contract has this subject`);
-      const at = headers.get("Nats-Schedule").replace("@at ", "");
-      const schedule = { at: new Date(msOf(new Date(at))), target: headers.get("Nats-Schedule-Target") };
+      const written = new HeaderText(headers.encode());
+      const at = written.get("Nats-Schedule").replace("@at ", "");
+      const schedule = { at: new Date(msOf(new Date(at))), target: written.get("Nats-Schedule-Target") };
       return {
         subject,
         data: decode(contract, data),
         expect,
-        cancels: headers.get("Nats-Scheduler") || undefined,
+        cancels: written.get("Nats-Scheduler") || undefined,
         ...(at !== "" && { schedule }),
       };
     });
