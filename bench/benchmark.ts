@@ -9,6 +9,8 @@ export interface Options {
   readonly targets: readonly string[];
   /** How often all is measured; figures are medians. */
   readonly repeat: number;
+  /** Whether fsyncs are counted, in a run of its own. */
+  readonly syncs: boolean;
 }
 
 /** What a benchmark works with. */

@@ -2,6 +2,7 @@ import type { Benchmark, Context } from "./benchmark.ts";
 import { checkoutReport } from "./checkout_report.ts";
 import { type Level, measureLevel } from "./measure.ts";
 import { number } from "./report.ts";
+import { shopSyncs } from "./shop_syncs.ts";
 import { medianOf } from "./stats.ts";
 import { skus, type Target } from "./target.ts";
 import { startTarget } from "./targets.ts";
@@ -33,26 +34,26 @@ export const checkout: Benchmark = {
   async run(context) {
     const { options } = context;
     const runs = new Map<string, TargetRun[]>();
-    const missing = new Map<string, Missing>();
+    const missing: Missing[] = [];
     for (let round = 0; round < options.repeat; round++) {
       for (const name of rotated(options.targets, round)) {
-        if (missing.has(name)) continue;
-        try {
-          const run = await runTarget(name, context);
-          runs.set(name, [...(runs.get(name) ?? []), run]);
-        } catch (cause) {
-          context.signal.throwIfAborted();
-          const reason = cause instanceof Error ? cause.message : String(cause);
-          context.tell(`${name}: ${reason}`);
-          missing.set(name, { name, reason });
+        if (missing.some((one) => one.name === name)) continue;
+        context.show(`${name}: starting`);
+        const started = await start(name, context);
+        if ("reason" in started) {
+          missing.push(started);
+          continue;
         }
+        await using target = started;
+        runs.set(name, [...(runs.get(name) ?? []), await measureTarget(target, context)]);
       }
     }
     const medians = options.targets.flatMap((name) => {
       const [first, ...others] = runs.get(name) ?? [];
       return first === undefined ? [] : [medianOf<TargetRun>([first, ...others])];
     });
-    return checkoutReport(medians, { options, missing: [...missing.values()] });
+    const syncs = medians.some(({ name }) => name === "shop") ? await shopSyncs(context) : undefined;
+    return checkoutReport(medians, { options, missing, syncs });
   },
 };
 
@@ -62,10 +63,20 @@ function rotated<T>(values: readonly T[], by: number): T[] {
   return [...values.slice(from), ...values.slice(0, from)];
 }
 
-async function runTarget(name: string, context: Context): Promise<TargetRun> {
+/** A peer may lack something that cannot be installed here: the others are measured all the same. */
+async function start(name: string, { folder, signal }: Context): Promise<Target | Missing> {
+  try {
+    return await startTarget(name, { dataDir: folder(name), signal });
+  } catch (cause) {
+    signal.throwIfAborted();
+    if (!(cause instanceof Error)) throw cause;
+    return { name, reason: cause.message };
+  }
+}
+
+async function measureTarget(target: Target, context: Context): Promise<TargetRun> {
   const { options, signal, show } = context;
-  show(`${name}: starting`);
-  await using target = await startTarget(name, { dataDir: context.folder(name), signal });
+  const { name, versions, settings } = target;
   const measure = async (concurrency: number, about: string, only: readonly string[] = skus) => {
     show(`${name}: ${about}`);
     const level = await measureLevel(target, { concurrency, seconds: options.seconds, skus: only, signal });
@@ -80,15 +91,7 @@ async function runTarget(name: string, context: Context): Promise<TargetRun> {
   const { concurrency } = bestOf(levels);
   const hot = await measure(concurrency, `${concurrency} in flight, one sku`, skus.slice(0, 1));
   const spread = await measure(concurrency, `${concurrency} in flight, ${skus.length} skus again`);
-  const { versions, settings } = target;
-  return {
-    name: target.name,
-    versions,
-    settings,
-    levels: await withSyncs(target, levels, context),
-    hot,
-    spread,
-  };
+  return { name, versions, settings, levels, hot, spread };
 }
 
 /** The level with the most orders a second. */
@@ -99,8 +102,4 @@ export function bestOf(levels: readonly Level[]): Level {
 function summary({ perSecond, end, errors }: Level): string {
   const figures = `${number(perSecond)} a second, p50 ${number(end.p50)} ms, p99 ${number(end.p99)} ms`;
   return errors === 0 ? figures : `${figures}, ${errors} errors`;
-}
-
-async function withSyncs(_target: Target, levels: readonly Level[], _context: Context): Promise<Level[]> {
-  return [...levels];
 }

@@ -2,6 +2,7 @@ import type { Options } from "./benchmark.ts";
 import { bestOf, type Missing, type TargetRun } from "./checkout.ts";
 import { type Level, totalCpuMs } from "./measure.ts";
 import { count, number, type Result, table } from "./report.ts";
+import type { SyncCounts } from "./shop_syncs.ts";
 import { skus } from "./target.ts";
 
 /** The ratios that this project sets out to reach, shop to peer. */
@@ -13,8 +14,9 @@ const HOT_GOAL = 0.9;
 
 export function checkoutReport(
   runs: readonly TargetRun[],
-  { options, missing }: { options: Options; missing: readonly Missing[] },
+  found: { options: Options; missing: readonly Missing[]; syncs: SyncCounts | undefined },
 ): Result {
+  const { options, missing, syncs } = found;
   const failures = runs.flatMap(({ name, levels, hot, spread }) =>
     [...levels, hot, spread].flatMap(({ concurrency, errors, firstErrors }) =>
       errors === 0 ? [] : [`${name}, ${concurrency} in flight: ${errors} errors: ${firstErrors.join("; ")}`],
@@ -27,11 +29,17 @@ export function checkoutReport(
       `Closed loop: each order that ends is followed by the next one; ${options.seconds} s for each level after 2 s of warm-up` +
         (options.repeat > 1 ? `; medians of ${options.repeat} runs, targets in turns.` : "."),
       `Orders are spread over ${skus.length} skus with a million of each. The load generator runs on the same cores.`,
+      ...(syncs === undefined ? [] : [syncsSetting(syncs)]),
       ...runs.flatMap(({ name, settings }) => settings.map((setting) => `${name}: ${setting}`)),
     ],
     versions: Object.assign({}, ...runs.map(({ versions }) => versions)),
-    body: [reading, ...runs.flatMap(targetPart), ...ratioPart(runs), ...hotPart(runs)].join("\n\n"),
-    data: { runs, missing },
+    body: [
+      reading,
+      ...runs.flatMap((run) => targetPart(run, run.name === "shop" ? syncs : undefined)),
+      ...ratioPart(runs),
+      ...hotPart(runs),
+    ].join("\n\n"),
+    data: { runs, missing, syncs },
     problems: [...absent, ...failures],
   };
 }
@@ -39,7 +47,7 @@ export function checkoutReport(
 const reading = `An order's time is from its POST until it is completed; *accepted* is until the answer to the POST. CPU,
 messages and fsyncs are for each order. Times are milliseconds.`;
 
-function targetPart({ name, levels }: TargetRun): string[] {
+function targetPart({ name, levels }: TargetRun, syncs: SyncCounts | undefined): string[] {
   const head = [
     "in flight",
     "a second",
@@ -53,7 +61,7 @@ function targetPart({ name, levels }: TargetRun): string[] {
   ];
   const counted = [
     { title: "messages", of: (level: Level) => level.messages },
-    { title: "fsyncs", of: (level: Level) => level.syncs },
+    { title: "fsyncs", of: ({ concurrency }: Level) => syncs?.perOrder[concurrency] },
   ].filter(({ of }) => levels.some((level) => of(level) !== undefined));
   const rows = levels.map((level) => [
     count(level.concurrency),
@@ -65,6 +73,14 @@ function targetPart({ name, levels }: TargetRun): string[] {
   ]);
   const all = table([[...head, ...counted.map(({ title }) => title)], ...rows]);
   return [`### ${name}`, all, ...cpuPart(levels)];
+}
+
+function syncsSetting({ missing, seconds }: SyncCounts): string {
+  if (missing !== undefined) return `shop: fsyncs were not counted: ${missing}.`;
+  return (
+    `shop: fsyncs are of nats-server, and writes to files that sync each write; counted by strace in a run of its own, ` +
+    `${seconds} s for each level, that no other figure is from.`
+  );
 }
 
 /** CPU by process: one row a process, one column a level. */
@@ -119,6 +135,7 @@ function ratio(
 }
 
 function hotPart(runs: readonly TargetRun[]): string[] {
+  if (runs.length === 0) return [];
   const rows = runs.map(({ name, hot, spread }) => [
     `${name}, ${count(hot.concurrency)} in flight`,
     number(spread.perSecond),

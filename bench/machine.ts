@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { cpus, release, totalmem, type } from "node:os";
+import { cpus, loadavg, release, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { findNatsServer, projectFolder } from "../tools/nats_server.mjs";
 
@@ -19,6 +19,8 @@ export function machineFacts(folder: string): Facts {
     memory: `${(totalmem() / 2 ** 30).toFixed(0)} GiB`,
     "file system of the stores": where,
     kernel: `${type()} ${release()}`,
+    // Whoever reads the figures can tell whether something else was running.
+    "load average before": (loadavg()[0] ?? 0).toFixed(1),
   };
 }
 

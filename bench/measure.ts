@@ -17,8 +17,6 @@ export interface Level {
   readonly generatorMs: number;
   /** Stored for each order; undefined if the target does not count them. */
   readonly messages?: number | undefined;
-  /** For each order; added by a phase of its own. */
-  readonly syncs?: number | undefined;
 }
 
 interface Sample {

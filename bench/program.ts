@@ -32,6 +32,7 @@ export function createProgram(): Command {
     )
     .option("--seconds <n>", "how long each level is measured", whole(MAX_SECONDS), 10)
     .option("--targets <list>", "what is measured, where there is a choice", targets, [...targetNames])
+    .option("--no-syncs", "do without the run that counts fsyncs")
     .option("--repeat <n>", "how often all is measured; figures are medians", whole(MAX_REPEAT), 1)
     .option(
       "--data-dir <folder>",

@@ -4,15 +4,20 @@ import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { accessOptions, applyTopology, topology } from "../nats/mod.ts";
 import { type Service, services as shopServices } from "../services/mod.ts";
-import { findNatsServer } from "../tools/nats_server.mjs";
+import { findNatsServer, type NatsServer } from "../tools/nats_server.mjs";
 import { natsServerName } from "../tools/processes.ts";
 import { type Shop, startShop } from "../tools/supervisor.ts";
 import { openShopOrders, RefusedError, type ShopOrders } from "./shop_orders.ts";
+import { tracedCommand } from "./syncs.ts";
 import { skus, type Target } from "./target.ts";
 
 export interface ShopTargetOptions {
   readonly dataDir: string;
   readonly signal?: AbortSignal;
+  /** File that each sync of nats-server is written to, by `syncs.ts`. Default: none. */
+  readonly syncTrace?: string;
+  /** What all streams together may take on the disk. Default: what `npm start` gives them. */
+  readonly maxFileStore?: string;
 }
 
 const STOCK = 1_000_000;
@@ -32,15 +37,20 @@ export async function startShopTarget(options: ShopTargetOptions): Promise<Targe
 
 /** A shop on free ports, its logs in its folder, at the level that it logs at by default. */
 export function openShop(options: ShopTargetOptions & { services?: readonly Service[] }): Promise<Shop> {
+  const { syncTrace, ...others } = options;
+  const natsServer = findNatsServer();
   return startShop({
+    natsServer: syncTrace === undefined ? natsServer : traced(natsServer, syncTrace),
     ports: "free",
     prepare: async (operator) => void (await applyTopology(operator)),
     logs: { file: join(options.dataDir, "shop.log") },
     report: () => undefined,
-    // A million orders retained want room.
-    maxFileStore: "50GB",
-    ...options,
+    ...others,
   });
+}
+
+function traced(natsServer: NatsServer, trace: string): NatsServer {
+  return { ...natsServer, path: tracedCommand(natsServer.path, { trace, script: `${trace}.sh` }) };
 }
 
 function targetOf(
@@ -58,7 +68,6 @@ function targetOf(
       "Logs at the default level, one line for each order and effect, to a file.",
     ],
     pids: () => pidsOf(shop, names),
-    stores: [natsServerName],
     messages: () => storedMessages(connection),
     checkout: orders.checkout,
     [Symbol.asyncDispose]: () => close.disposeAsync(),

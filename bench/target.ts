@@ -15,8 +15,6 @@ export interface Target extends AsyncDisposable {
   readonly settings: readonly string[];
   /** The processes that work on orders, by name, without the load generator. */
   pids(): ReadonlyMap<string, number>;
-  /** Those of `pids()` that write to the disk: their fsyncs are counted. Default: none are. */
-  readonly stores?: readonly string[];
   /** How many messages it has stored since it was started. Default: they are not counted. */
   messages?(): Promise<number>;
   /**
