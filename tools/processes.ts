@@ -59,6 +59,7 @@ export function natsServerFiles({ dataDir }: Pick<Settings, "dataDir">) {
     config: join(dataDir, "nats-server.conf"),
     pid: join(dataDir, "nats-server.pid"),
     log: join(dataDir, "nats-server.log"),
+    store: join(dataDir, "nats"),
   };
 }
 
@@ -82,7 +83,7 @@ export function writeNatsFiles(settings: Settings, { credentials }: { credential
 
 /** How nats-server runs. Its log has a file of its own and is rotated: in the terminal it would bury the services'. */
 export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOptions {
-  const { dataDir, ports } = settings;
+  const { ports } = settings;
   const files = natsServerFiles(settings);
   const log = logs.open(files.log);
   return {
@@ -97,7 +98,7 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
       NATS_PORT: `${ports.NATS_PORT}`,
       NATS_MONITOR_PORT: `${ports.NATS_MONITOR_PORT}`,
       // The server parses these as it parses its file, where a path with a space or a # wants quotes.
-      NATS_STORE_DIR: JSON.stringify(join(dataDir, "nats")),
+      NATS_STORE_DIR: JSON.stringify(files.store),
       NATS_LOG_FILE: JSON.stringify(files.log),
       NATS_MAX_FILE_STORE: settings.maxFileStore,
     },
