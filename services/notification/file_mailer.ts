@@ -1,9 +1,9 @@
-import { createHash, randomUUID } from "node:crypto";
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { hash, randomUUID } from "node:crypto";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createTransport } from "nodemailer";
 import { StartError } from "../../lib/mod.ts";
-import { type Letter, type Mailer, toMessage } from "./mailer.ts";
+import type { Letter, Mailer } from "./mailer.ts";
+import { composer } from "./mime.ts";
 
 export interface FileMailerOptions {
   /** Mails go to `<dataDir>/mail/<two hex digits>/<order>.<kind>.eml`. */
@@ -18,6 +18,9 @@ export interface FileMailerOptions {
  * Files are not synced. They stand in for a mailbox on a developer's machine: after a power cut the last seconds of it
  * may be missing although the ledger has them as sent, and to rule that out would slow every order down.
  *
+ * A file is written while the process waits. That is some fifty microseconds, a fifth of what the way through Node's
+ * thread pool costs, and nobody waits for this process.
+ *
  * @throws {StartError} If the folder cannot be written. Node's permissions cover what is in a folder only if it exists
  * when the process starts, so that whoever starts the process creates it.
  */
@@ -25,43 +28,58 @@ export async function createFileMailer({ dataDir, from }: FileMailerOptions): Pr
   const folder = join(dataDir, "mail");
   try {
     // One folder of 256 stands for all.
-    await mkdir(join(folder, "00"), { recursive: true });
+    mkdirSync(join(folder, "00"), { recursive: true });
   } catch (cause) {
     const text = `Cannot start notification: create the folder ${folder} and let it be written`;
     throw new StartError(text, { cause });
   }
-  const transport = createTransport(
-    { streamTransport: true, buffer: true, disableFileAccess: true, disableUrlAccess: true },
-    { from },
-  );
+  const compose = composer(from);
+  const store = storing();
   return {
     async send(letter) {
-      const { message } = await transport.sendMail(toMessage(letter));
-      await store(join(folder, shardOf(letter.orderId)), fileName(letter), message as Buffer);
+      store(join(folder, shardOf(letter.orderId)), fileName(letter), compose(letter));
       return { kind: "sent" };
     },
     async [Symbol.asyncDispose]() {
-      transport.close();
+      // Nothing stays open.
     },
   };
 }
 
-/** A reader sees a whole mail or none, also if two processes write the same one. */
-async function store(folder: string, name: string, data: Buffer): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  const temporary = join(folder, `${name}.${randomUUID()}.tmp`);
+/** A reader sees a whole file or none, also if two processes write the same one. */
+function storing(): (folder: string, name: string, text: string) => void {
+  // No other process has it, and this one does one thing at a time.
+  const temporaryName = `${randomUUID()}.tmp`;
+  return (folder, name, text) => {
+    const temporary = join(folder, temporaryName);
+    try {
+      writeInto(folder, temporary, text);
+      renameSync(temporary, join(folder, name));
+    } catch (cause) {
+      rmSync(temporary, { force: true });
+      throw cause;
+    }
+  };
+}
+
+/** Makes the folder only if it is not there, since that is once in its life. */
+function writeInto(folder: string, path: string, text: string): void {
   try {
-    await writeFile(temporary, data, { flag: "wx" });
-    await rename(temporary, join(folder, name));
+    writeFileSync(path, text);
   } catch (cause) {
-    await rm(temporary, { force: true });
-    throw cause;
+    if (!isMissing(cause)) throw cause;
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(path, text);
   }
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && cause.code === "ENOENT";
 }
 
 /** Spreads orders over 256 folders, since a folder of a million files is slow to open. */
 function shardOf(orderId: string): string {
-  return createHash("sha256").update(orderId).digest("hex").slice(0, 2);
+  return hash("sha256", orderId).slice(0, 2);
 }
 
 /** @throws {RangeError} If the order's id could lead out of the folder. Ids are made by the shop and never do. */

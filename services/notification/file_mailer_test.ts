@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -92,6 +92,26 @@ describe("createFileMailer()", () => {
     await using mailer = await createFileMailer({ dataDir, from: "orders@shop.example" });
     const { signal } = new AbortController();
     await expect(mailer.send(aLetter({ orderId }), { signal, attempt: 1 })).rejects.toThrow(RangeError);
+    expect(await files()).toEqual([]);
+  });
+
+  it("goes on when somebody has emptied the mailbox", async () => {
+    await using mailer = await createFileMailer({ dataDir, from: "orders@shop.example" });
+    const { signal } = new AbortController();
+    await mailer.send(aLetter(), { signal, attempt: 1 });
+    await rm(join(dataDir, "mail"), { recursive: true });
+    await mailer.send(aLetter(), { signal, attempt: 1 });
+    expect(await files()).toHaveLength(1);
+  });
+
+  it("leaves nothing of a mail that cannot be stored, and says so", async () => {
+    await using mailer = await createFileMailer({ dataDir, from: "orders@shop.example" });
+    const { signal } = new AbortController();
+    await mailer.send(aLetter(), { signal, attempt: 1 });
+    const [path = ""] = await files();
+    await rm(path);
+    await mkdir(path);
+    await expect(mailer.send(aLetter(), { signal, attempt: 1 })).rejects.toThrow("EISDIR");
     expect(await files()).toEqual([]);
   });
 

@@ -75,15 +75,22 @@ function summary({ orderId, lines, totalCents, currency }: Order): string {
   return [`Order ${orderId}`, ...items, `  Total: ${formatMoney(totalCents, currency)}`].join("\n");
 }
 
-/** One for each currency of the catalogue: making one costs more than writing the rest of a letter. */
-const formats = new Map<string, Intl.NumberFormat>();
+interface Money {
+  readonly format: Intl.NumberFormat;
+  /** Of the currency's smallest unit. */
+  readonly digits: number;
+}
 
-function formatOf(currency: string): Intl.NumberFormat {
-  const known = formats.get(currency);
+/** One for each currency of the catalogue: making one costs more than writing the rest of a letter. */
+const currencies = new Map<string, Money>();
+
+function moneyOf(currency: string): Money {
+  const known = currencies.get(currency);
   if (known !== undefined) return known;
   const format = new Intl.NumberFormat("en", { style: "currency", currency });
-  formats.set(currency, format);
-  return format;
+  const money = { format, digits: format.resolvedOptions().maximumFractionDigits ?? 2 };
+  currencies.set(currency, money);
+  return money;
 }
 
 /**
@@ -91,8 +98,7 @@ function formatOf(currency: string): Intl.NumberFormat {
  * no smaller unit, `¥120,000`. Exact, however large.
  */
 export function formatMoney(amount: bigint, currency: string): string {
-  const format = formatOf(currency);
-  const digits = format.resolvedOptions().maximumFractionDigits ?? 2;
+  const { format, digits } = moneyOf(currency);
   const text = String(amount < 0n ? -amount : amount).padStart(digits + 1, "0");
   const split = text.length - digits;
   const decimal = `${amount < 0n ? "-" : ""}${text.slice(0, split)}${digits > 0 ? `.${text.slice(split)}` : ""}`;
