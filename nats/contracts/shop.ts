@@ -31,6 +31,7 @@ import { CatalogueItemSchema } from "../../gen/shop/order/v1/catalogue_item_pb.t
 import { IdempotencyKeySchema } from "../../gen/shop/order/v1/idempotency_key_pb.ts";
 import { OrderCancelRequestedSchema } from "../../gen/shop/order/v1/order_cancel_requested_pb.ts";
 import { OrderCreatedSchema } from "../../gen/shop/order/v1/order_created_pb.ts";
+import { OrderIdSecretSchema } from "../../gen/shop/order/v1/order_id_secret_pb.ts";
 import { PaymentCapturedSchema } from "../../gen/shop/payment/v1/payment_captured_pb.ts";
 import { PaymentDeclinedSchema } from "../../gen/shop/payment/v1/payment_declined_pb.ts";
 import { PaymentSchema } from "../../gen/shop/payment/v1/payment_pb.ts";
@@ -42,7 +43,9 @@ import { contract } from "./contract.ts";
 
 export const orderCreated = contract("order.created", OrderCreatedSchema);
 export const orderCancelRequested = contract("order.cancel_requested", OrderCancelRequestedSchema);
-/** State, by the SHA-256 of the key. */
+/** State, one for the whole shop. */
+export const orderIdSecret = contract("order.id_secret", OrderIdSecretSchema);
+/** By the SHA-256 of the key. Only in ledgers of older versions (ADR 10). */
 export const idempotencyKey = contract("order.idempotency_key", IdempotencyKeySchema);
 /** State, by sku. */
 export const catalogueItem = contract("order.catalogue_item", CatalogueItemSchema, { keep: "latest" });

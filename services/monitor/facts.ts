@@ -80,6 +80,7 @@ export function newFacts(orderId: string): Facts {
 
 /** Subjects whose id is no order's. */
 const others = new Set([
+  "order.id_secret",
   "order.idempotency_key",
   "order.catalogue_item",
   "inventory.item",

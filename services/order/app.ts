@@ -3,7 +3,7 @@ import { type Env, limitRate, type RateLimit } from "../../lib/mod.ts";
 import { cancelRoute, findCancellation } from "./cancel.ts";
 import { type EventSource, eventsRoute } from "./events.ts";
 import { listRoute } from "./list.ts";
-import { placeRoute } from "./place.ts";
+import { type PlaceSource, placeRoute } from "./place.ts";
 import { findOrder, toJson } from "./status.ts";
 
 /**
@@ -14,7 +14,10 @@ import { findOrder, toJson } from "./status.ts";
  * - `GET /orders/{id}/events` → its transitions as they happen (Server-Sent Events).
  * - `POST /orders/{id}/cancel` → 202 once the wish is stored, 409 when it visibly comes too late.
  */
-export function routes(app: Hono<Env>, source: EventSource & { rateLimit?: RateLimit }): Hono<Env> {
+export function routes(
+  app: Hono<Env>,
+  source: EventSource & PlaceSource & { rateLimit?: RateLimit },
+): Hono<Env> {
   if (source.rateLimit !== undefined) app.on("POST", "/orders", limitRate(source.rateLimit));
   return app
     .post("/orders", placeRoute(source))

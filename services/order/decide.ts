@@ -3,10 +3,10 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { ItemPricedSchema } from "../../gen/shop/inventory/v1/item_priced_pb.ts";
 import type { CatalogueItemSchema } from "../../gen/shop/order/v1/catalogue_item_pb.ts";
 import type { OrderCancelRequestedSchema } from "../../gen/shop/order/v1/order_cancel_requested_pb.ts";
+import type { OrderCreatedSchema } from "../../gen/shop/order/v1/order_created_pb.ts";
 import type { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
 import {
   catalogueItem,
-  idempotencyKey,
   itemPriced,
   type Key,
   key,
@@ -42,49 +42,44 @@ export const MAX_TOTAL_CENTS = 99_999_999_999n;
 
 /** What the shell knows of a request besides its body. */
 export interface Placing {
-  /** Made before the decision, so that deciding again means the same order. */
+  /** Made from the idempotency key: whoever sends the key again means this order. */
   orderId: string;
-  /** Id of the idempotency key's record. */
-  keyHash: string;
   requestHash: string;
+  /** This request's and no other one's, be it of the same key. */
+  attemptId: string;
   now: Timestamp;
 }
 
 /**
  * What became of a request to place an order.
  * - `accepted`: this order, now or by an earlier try of this very task.
- * - `replayed`: the key was used before, for the same request; the answer is that of `orderId`.
+ * - `replayed`: this order, by an earlier request with the same key and the same content.
  * - `key_reused`: the key was used before, for another request.
- * - the rest: nothing is stored, not even the key, so that it can be used for a corrected request.
+ * - the rest: nothing is stored, so that the key can be used for a corrected request.
  */
 export type Placed =
   | { kind: "accepted"; order: Order }
-  | { kind: "replayed"; orderId: string }
+  | { kind: "replayed"; order: Order }
   | { kind: "key_reused" }
   | { kind: "unknown_sku"; skus: string[] }
   | { kind: "mixed_currencies"; currencies: string[] }
   | { kind: "total_too_large"; totalCents: bigint };
 
 /** All that {@linkcode placeOrder} reads and writes. */
-export function placingKeys({ lines }: OrderRequest, { orderId, keyHash }: Placing): Key[] {
-  return [
-    key(idempotencyKey, keyHash),
-    key(orderCreated, orderId),
-    ...lines.map(({ sku }) => key(catalogueItem, sku)),
-  ];
+export function placingKeys({ lines }: OrderRequest, { orderId }: Placing): Key[] {
+  return [key(orderCreated, orderId), ...lines.map(({ sku }) => key(catalogueItem, sku))];
 }
 
-/** Prices the order from the catalogue and stores it with its idempotency key: both or neither. */
+/** Prices the order from the catalogue and stores it, unless it is there: one message is the order and its key's record. */
 export function placeOrder(view: View, request: OrderRequest, placing: Placing): Decision<Placed> {
-  const { orderId, keyHash, requestHash } = placing;
-  const used = view.get(idempotencyKey, keyHash);
-  if (used !== undefined && used.requestHash !== requestHash) return nothing({ kind: "key_reused" });
-  if (used !== undefined && used.orderId !== orderId) {
-    return nothing({ kind: "replayed", orderId: used.orderId });
+  const { orderId, requestHash, attemptId } = placing;
+  const stored = view.get(orderCreated, orderId);
+  if (stored !== undefined) {
+    if (stored.requestHash !== requestHash) return nothing({ kind: "key_reused" });
+    // An earlier try of this task was stored although its answer was lost.
+    const kind = stored.attemptId === attemptId ? "accepted" : "replayed";
+    return nothing({ kind, order: orderOf(stored) });
   }
-  // An earlier try of this task was stored although its answer was lost.
-  const stored = view.get(orderCreated, orderId)?.order;
-  if (stored !== undefined) return nothing({ kind: "accepted", order: stored });
 
   const items = request.lines.map(({ sku }) => view.get(catalogueItem, sku));
   const known = items.filter((item) => item !== undefined);
@@ -114,13 +109,10 @@ export function placeOrder(view: View, request: OrderRequest, placing: Placing):
       currency,
       placedAt: placing.now,
     },
+    requestHash,
+    attemptId,
   });
-  const { order } = created.value;
-  if (order === undefined) throw new TypeError(`Cannot place ${orderId}: its record has no order`);
-  return {
-    messages: [message(idempotencyKey, keyHash, { orderId, requestHash }), created],
-    result: { kind: "accepted", order },
-  };
+  return { messages: [created], result: { kind: "accepted", order: orderOf(created.value) } };
 }
 
 /**
@@ -142,6 +134,11 @@ export function requestCancel(
 
 function nothing(result: Placed): Decision<Placed> {
   return { messages: [], result };
+}
+
+function orderOf({ order }: MessageShape<typeof OrderCreatedSchema>): Order {
+  if (order === undefined) throw new TypeError("Cannot place an order: its record has none");
+  return order;
 }
 
 function priceLine({ sku, unitPriceCents }: MessageShape<typeof CatalogueItemSchema>, quantity: number) {

@@ -4,13 +4,13 @@ import { describe, expect, it } from "vitest";
 import { ItemPricedSchema } from "../../gen/shop/inventory/v1/item_priced_pb.ts";
 import { catalogueItem, message, orderCreated } from "../../nats/contracts/mod.ts";
 import { MemoryView } from "../../test/support/mod.ts";
-import { handlers, type Placing, placeOrder, placingKeys, requestCancel } from "./decide.ts";
+import { handlers, type Order, type Placing, placeOrder, placingKeys, requestCancel } from "./decide.ts";
 import { OrderBody } from "./request.ts";
 import { body } from "./test_shop.ts";
 
 const [price] = handlers;
 const now = timestampFromDate(new Date("2026-01-01T00:00:00Z"));
-const placing: Placing = { orderId: "ord_1", keyHash: "k1", requestHash: "r1", now };
+const placing: Placing = { orderId: "ord_1", requestHash: "r1", attemptId: "a1", now };
 
 function catalogue(prices: Record<string, [cents: bigint, currency: string]>): MemoryView {
   const view = new MemoryView();
@@ -29,13 +29,10 @@ function request(quantities: Record<string, number>) {
 }
 
 describe("placeOrder()", () => {
-  it("prices the order from the catalogue and stores it with its key", () => {
+  it("prices the order from the catalogue and stores it with what its key was used for", () => {
     const { messages, result } = placeOrder(shop(), request({ mug: 2, desk: 1 }), placing);
-    expect(messages.map(({ subject }) => subject)).toEqual([
-      "order.idempotency_key.k1",
-      "order.created.ord_1",
-    ]);
-    expect(messages[0]?.value).toMatchObject({ orderId: "ord_1", requestHash: "r1" });
+    expect(messages.map(({ subject }) => subject)).toEqual(["order.created.ord_1"]);
+    expect(messages[0]?.value).toMatchObject({ requestHash: "r1", attemptId: "a1" });
     expect(result).toMatchObject({
       kind: "accepted",
       order: {
@@ -55,7 +52,7 @@ describe("placeOrder()", () => {
   it("names every key that it reads and writes", () => {
     const { messages } = placeOrder(shop(), request({ mug: 1 }), placing);
     const keys = placingKeys(request({ mug: 1 }), placing).map(({ subject }) => subject);
-    expect(keys).toEqual(["order.idempotency_key.k1", "order.created.ord_1", "order.catalogue_item.mug"]);
+    expect(keys).toEqual(["order.created.ord_1", "order.catalogue_item.mug"]);
     expect(keys).toEqual(expect.arrayContaining(messages.map(({ subject }) => subject)));
   });
 
@@ -68,19 +65,23 @@ describe("placeOrder()", () => {
     expect(again.result).toMatchObject({ kind: "accepted", order: { orderId: "ord_1", totalCents: 1_200n } });
   });
 
-  it("names the first order when the key comes again with the same request", () => {
+  it("finds the first order when the key comes again with the same request, whatever the prices are now", () => {
     const view = shop();
-    view.store(placeOrder(view, request({ mug: 1 }), placing).messages);
-    expect(placeOrder(view, request({ mug: 1 }), { ...placing, orderId: "ord_2" })).toEqual({
+    const first = placeOrder(view, request({ mug: 1 }), placing);
+    view.store(first.messages);
+    view.store([message(catalogueItem, "mug", { sku: "mug", unitPriceCents: 9_999n, currency: "EUR" })]);
+    const { order } = first.result as { order: Order };
+    const later = timestampFromDate(new Date("2026-01-02T00:00:00Z"));
+    expect(placeOrder(view, request({ mug: 1 }), { ...placing, attemptId: "a2", now: later })).toEqual({
       messages: [],
-      result: { kind: "replayed", orderId: "ord_1" },
+      result: { kind: "replayed", order },
     });
   });
 
   it("refuses a key that was used for another request", () => {
     const view = shop();
     view.store(placeOrder(view, request({ mug: 1 }), placing).messages);
-    const other = { ...placing, orderId: "ord_2", requestHash: "r2" };
+    const other = { ...placing, attemptId: "a2", requestHash: "r2" };
     expect(placeOrder(view, request({ mug: 2 }), other)).toEqual({
       messages: [],
       result: { kind: "key_reused" },

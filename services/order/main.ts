@@ -4,6 +4,7 @@ import { watchCapacity } from "./capacity.ts";
 import { catalogueFilled } from "./catalogue.ts";
 import { readOrderConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
+import { type OrderIds, openOrderIds } from "./order_id.ts";
 
 await run("order", async (life) => {
   const config = readOrderConfig();
@@ -20,8 +21,24 @@ await run("order", async (life) => {
   void catalogueFilled({ ...service, sandbox: config.SANDBOX, signal }).then((result) => {
     filled = result;
   });
+  let orderIds: OrderIds | undefined;
+  service.checks.order_ids = () => orderIds !== undefined;
+  void openOrderIds({ ...service, signal }).then(
+    (result) => {
+      orderIds = result;
+    },
+    (cause) => {
+      if (!signal.aborted) life.fail?.(cause);
+    },
+  );
   await serveHttp(service, { port: config.ORDER_PORT, portVariable: "ORDER_PORT" }, (app) =>
-    routes(app, { ...service, capacity, draining: signal, ...(rateLimit && { rateLimit }) }),
+    routes(app, {
+      ...service,
+      orderIds: () => orderIds,
+      capacity,
+      draining: signal,
+      ...(rateLimit && { rateLimit }),
+    }),
   );
   // Before the server drains, which waits for every response to end: event streams have no end of their own.
   service.stack.defer(() => draining.abort());

@@ -1,29 +1,38 @@
-import { randomUUIDv7 } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Context } from "hono";
 import { type Env, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
-import { key, orderCreated, readLast } from "../../nats/mod.ts";
+import { orderCreated, subjectOf } from "../../nats/mod.ts";
 import { MAX_TOTAL_CENTS, type Order, type Placed, type Placing, placeOrder, placingKeys } from "./decide.ts";
+import type { OrderIds } from "./order_id.ts";
 import { hashRequest, OrderBody, type OrderRequest, readIdempotencyKey } from "./request.ts";
 import { justCreated, type Source, toJson } from "./status.ts";
+
+export interface PlaceSource extends Source {
+  /** Undefined until they are known: no order is placed before. */
+  orderIds(): OrderIds | undefined;
+}
 
 /**
  * `POST /orders`: one order per idempotency key, however often and from however many clients it is sent.
  *
  * 202 with the order once it is stored, and the very same answer (`Idempotency-Replayed: true`) whenever the request is
  * sent again, also after the order has ended. 409 while this process still handles the first request with the key;
- * another process decides it by the record of the key. 503 while the store is nearly full.
+ * another process finds the order. 503 while the store is nearly full.
  */
-export function placeRoute(source: Source): (context: Context<Env>) => Promise<Response> {
+export function placeRoute(source: PlaceSource): (context: Context<Env>) => Promise<Response> {
   const inFlight = new Set<string>();
   return async (context) => {
-    const keyHash = readIdempotencyKey(context.req.header("idempotency-key"));
+    const idempotencyKey = readIdempotencyKey(context.req.header("idempotency-key"));
     const request = await readBody(context.req.raw, OrderBody);
-    if (inFlight.has(keyHash)) throw stillInFlight();
+    const orderId = source.orderIds()?.(idempotencyKey);
+    if (orderId === undefined) throw notReady();
+    if (inFlight.has(orderId)) throw stillInFlight();
     if (source.capacity?.full) throw noRoom();
-    inFlight.add(keyHash);
+    inFlight.add(orderId);
     try {
-      const { order, replayed } = await place(context, source, { keyHash, request });
+      const { order, kind } = await place(context, source, { orderId, request });
+      const replayed = kind === "replayed";
       const log = context.var.log.child({ order_id: order.orderId });
       log.info({ total_cents: Number(order.totalCents), replayed }, "order placed");
       if (replayed) context.header("idempotency-replayed", "true");
@@ -31,37 +40,33 @@ export function placeRoute(source: Source): (context: Context<Env>) => Promise<R
       const { history: _, ...answer } = toJson(justCreated(order));
       return context.json(answer, 202);
     } finally {
-      inFlight.delete(keyHash);
+      inFlight.delete(orderId);
     }
   };
 }
 
 async function place(
   context: Context<Env>,
-  { jsm, ledger }: Source,
-  { keyHash, request }: { keyHash: string; request: OrderRequest },
-): Promise<{ order: Order; replayed: boolean }> {
+  { ledger }: Source,
+  { orderId, request }: { orderId: string; request: OrderRequest },
+): Promise<{ kind: "accepted" | "replayed"; order: Order }> {
   const placing: Placing = {
-    orderId: `ord_${randomUUIDv7()}`,
-    keyHash,
+    orderId,
     requestHash: hashRequest(request),
+    attemptId: randomUUID(),
     now: timestampNow(),
   };
   const placed = await ledger.execute(
     {
       keys: placingKeys(request, placing),
+      begins: [subjectOf(orderCreated, orderId)],
       trace: context.var.trace,
       decide: (view) => placeOrder(view, request, placing),
     },
     { signal: requestDeadline() },
   );
-  if (placed.kind === "accepted") return { order: placed.order, replayed: false };
-  if (placed.kind !== "replayed") throw refusal(placed);
-  const { value } = await readLast(jsm, ledger.stream, key(orderCreated, placed.orderId));
-  if (value?.order === undefined) {
-    throw new Error(`Cannot replay the answer for ${placed.orderId}: its record is gone`);
-  }
-  return { order: value.order, replayed: true };
+  if (placed.kind === "accepted" || placed.kind === "replayed") return placed;
+  throw refusal(placed);
 }
 
 function refusal(placed: Exclude<Placed, { kind: "accepted" | "replayed" }>): Problem {
@@ -90,6 +95,15 @@ function refusal(placed: Exclude<Placed, { kind: "accepted" | "replayed" }>): Pr
     default:
       return placed satisfies never;
   }
+}
+
+/** The process has just started. */
+function notReady(): Problem {
+  return new Problem(503, "unavailable", {
+    title: "Not available right now",
+    detail: "This process is not ready for orders yet. Nothing was stored: send the request again",
+    headers: { "retry-after": "1" },
+  });
 }
 
 /** The orders that are under way need the room that is left. */

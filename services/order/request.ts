@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { z } from "zod";
 import { Problem } from "../../lib/mod.ts";
 
@@ -71,37 +71,46 @@ export const OrderBody = z
 /** A valid request: lines merged, defaults filled in. */
 export type OrderRequest = z.infer<typeof OrderBody>;
 
+/** All fields of `T`, at every level: whoever adds one to the request is told that the hash has to know it. */
+type EveryField<T> = T extends readonly (infer U)[]
+  ? EveryField<U>[]
+  : T extends object
+    ? { [F in keyof Required<T>]: EveryField<T[F]> }
+    : T;
+
 /**
- * SHA-256, hex, of what the request asks for, whatever the order of its fields and lines. A retry may cross a deployment:
- * a field that is added later must stay out of the hash where it has its default.
+ * SHA-256, base64url, of what the request asks for, whatever the order of its fields and lines. A retry may cross a
+ * deployment: a field that is added later must stay out of the hash where it has its default.
  */
 export function hashRequest(request: OrderRequest): string {
-  const lines = request.lines.toSorted((a, b) => (a.sku < b.sku ? -1 : 1));
-  return sha256(JSON.stringify(sorted({ ...request, lines })));
+  const { customer, lines, payment_token, shipping_address: address, shipping_priority } = request;
+  const sorted = {
+    customer: { email: customer.email, id: customer.id, plan: customer.plan },
+    lines: lines.map(({ quantity, sku }) => ({ quantity, sku })).sort((a, b) => (a.sku < b.sku ? -1 : 1)),
+    payment_token,
+    shipping_address: address && {
+      city: address.city,
+      country: address.country,
+      line1: address.line1,
+      line2: address.line2,
+      name: address.name,
+      postal_code: address.postal_code,
+    },
+    shipping_priority,
+  } satisfies EveryField<OrderRequest>;
+  return hash("sha256", JSON.stringify(sorted), "base64url");
 }
 
 /**
- * The `Idempotency-Key` header as the id of its record: its SHA-256, hex, since a key may hold what a subject may not.
+ * The `Idempotency-Key` header.
  * @throws {Problem} 400 if there is none, or it is not 1 to 255 printable ASCII characters.
  */
 export function readIdempotencyKey(header: string | undefined): string {
-  if (header !== undefined && /^[\x20-\x7e]{1,255}$/.test(header)) return sha256(header);
+  if (header !== undefined && /^[\x20-\x7e]{1,255}$/.test(header)) return header;
   throw new Problem(400, header === undefined ? "idempotency-key-missing" : "idempotency-key-malformed", {
     title: "Idempotency-Key required",
     detail:
       "Send `Idempotency-Key` with 1 to 255 printable ASCII characters: a new one for each order, the same one when " +
       "you send an order again",
   });
-}
-
-/** The same value with the fields of every object in alphabetical order. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  const fields = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return Object.fromEntries(fields.map(([name, field]) => [name, sorted(field)]));
-}
-
-function sha256(content: string): string {
-  return createHash("sha256").update(content).digest("hex");
 }

@@ -165,9 +165,8 @@ describe("hashRequest()", () => {
 });
 
 describe("readIdempotencyKey()", () => {
-  it("makes any printable key a token", () => {
-    expect(readIdempotencyKey("a key * > .")).toMatch(/^[0-9a-f]{64}$/);
-    expect(readIdempotencyKey("x".repeat(255))).toMatch(/^[0-9a-f]{64}$/);
+  it.each(["a key * > .", "x".repeat(255)])("takes any printable key: %j", (header) => {
+    expect(readIdempotencyKey(header)).toBe(header);
   });
 
   it.each([undefined, "", "x".repeat(256), "clé", "a\tb"])("refuses %j", (header) => {

@@ -19,9 +19,10 @@ import {
   subjectOf,
 } from "../../nats/mod.ts";
 // biome-ignore lint/style/noRestrictedImports: no part of the service, but what its tests start it with
-import { type Client, exampleOrder, silent, startNats } from "../../test/support/mod.ts";
+import { type Client, exampleOrder, type NatsServer, silent, startNats } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { handlers, type Order } from "./decide.ts";
+import { type OrderIds, openOrderIds } from "./order_id.ts";
 
 /** What the tests of this service send, unless they say otherwise. */
 export { exampleOrder as body };
@@ -45,18 +46,22 @@ export async function readJson(answer: Response): Promise<Answer> {
 /**
  * The order service on a real server of its own, without a coordinator: the test plays its part.
  * @param options.consuming Whether the service reads what inventory announces. Default: it does.
+ * @param options.beside Another process of the same shop, on whose server this one is.
  */
 export async function openShop({
   consuming = true,
+  beside,
   ...options
 }: {
   maxStreams?: number;
   rateLimit?: RateLimit;
+  orderIds?: () => OrderIds | undefined;
   consuming?: boolean;
+  beside?: { server: NatsServer };
 } = {}) {
   await using stack = new AsyncDisposableStack();
-  const server = stack.use(await startNats());
-  await applyTopology({ servers: server.url });
+  const server = beside?.server ?? stack.use(await startNats());
+  if (beside === undefined) await applyTopology({ servers: server.url });
   const client = await server.connect();
   const ledger = stack.use(openLedger(client, "ORDER"));
   const inventory = stack.use(openLedger(client, "INVENTORY"));
@@ -71,11 +76,14 @@ export async function openShop({
     }),
   );
   const draining = new AbortController();
+  const { signal } = draining;
+  const orderIds = await openOrderIds({ ...client, ledger, log: silent, signal });
   const app = routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("order") }), {
     ...client,
-    ...options,
     ledger,
-    draining: draining.signal,
+    orderIds: () => orderIds,
+    ...options,
+    draining: signal,
   });
   const open = stack.move();
   return {

@@ -53,15 +53,14 @@ export class Customers {
   /** Orders until there is an answer, always with the same key; may click twice, and may change their mind. */
   *order(number: number): Task<void> {
     const { time, random, say } = this.#around;
-    const keyHash = `k${number}`;
     const request = randomRequest(random, number);
     const told = new Set<string>();
-    this.accepted.set(keyHash, told);
+    this.accepted.set(`k${number}`, told);
     this.waiting += 1;
     yield random.between(0, 60_000);
     let clicks = 0;
     const click = (): Task<string | undefined> =>
-      this.#place(request, { keyHash, orderId: `o${number}.${++clicks}` });
+      this.#place(request, { orderId: `o${number}`, attemptId: `${++clicks}` });
     if (random.chance(0.1)) {
       time.start(
         { life: 0, pausedUntil: 0 },
@@ -90,11 +89,10 @@ export class Customers {
     yield* this.#cancel(id);
   }
 
-  *#place(request: OrderRequest, of: { keyHash: string; orderId: string }): Task<string | undefined> {
+  *#place(request: OrderRequest, of: { orderId: string; attemptId: string }): Task<string | undefined> {
     const { time } = this.#around;
     const placing: Placing = {
-      orderId: of.orderId.replace(".", "-"),
-      keyHash: of.keyHash,
+      ...of,
       requestHash: hashRequest(request),
       now: timestampFromDate(dateOf(time.now)),
     };
@@ -104,8 +102,7 @@ export class Customers {
         decide: (view) => placeOrder(view, request, placing),
       }),
     );
-    if (placed?.kind === "accepted") return placed.order.orderId;
-    return placed?.kind === "replayed" ? placed.orderId : undefined;
+    return placed?.kind === "accepted" || placed?.kind === "replayed" ? placed.order.orderId : undefined;
   }
 
   *#cancel(orderId: string): Task<void> {

@@ -13,7 +13,8 @@ export const file_shop_order_v1_idempotency_key: GenFile = /*@__PURE__*/
   fileDesc("CiNzaG9wL29yZGVyL3YxL2lkZW1wb3RlbmN5X2tleS5wcm90bxINc2hvcC5vcmRlci52MSI4Cg5JZGVtcG90ZW5jeUtleRIQCghvcmRlcl9pZBgBIAEoCRIUCgxyZXF1ZXN0X2hhc2gYAiABKAliBnByb3RvMw");
 
 /**
- * order.idempotency_key.<sha256 of the key>: what a key was first used for.
+ * order.idempotency_key.<sha256 of the key>: what a key was first used for. Not written any more: the order's id comes
+ * from the key now, and what there is of these is from an older version.
  *
  * @generated from message shop.order.v1.IdempotencyKey
  */

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shop/order/v1/order_created.proto.
  */
 export const file_shop_order_v1_order_created: GenFile = /*@__PURE__*/
-  fileDesc("CiFzaG9wL29yZGVyL3YxL29yZGVyX2NyZWF0ZWQucHJvdG8SDXNob3Aub3JkZXIudjEiMwoMT3JkZXJDcmVhdGVkEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlcmIGcHJvdG8z", [file_shop_order_v1_order]);
+  fileDesc("CiFzaG9wL29yZGVyL3YxL29yZGVyX2NyZWF0ZWQucHJvdG8SDXNob3Aub3JkZXIudjEiXQoMT3JkZXJDcmVhdGVkEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchIUCgxyZXF1ZXN0X2hhc2gYAiABKAkSEgoKYXR0ZW1wdF9pZBgDIAEoCWIGcHJvdG8z", [file_shop_order_v1_order]);
 
 /**
  * order.created.<order>: a customer placed an order. Says nothing of who listens.
@@ -24,6 +24,20 @@ export type OrderCreated = Message<"shop.order.v1.OrderCreated"> & {
    * @generated from field: shop.order.v1.Order order = 1;
    */
   order?: Order | undefined;
+
+  /**
+   * SHA-256 of the validated request: the same idempotency key, and so the same order id, with another one is refused.
+   *
+   * @generated from field: string request_hash = 2;
+   */
+  requestHash: string;
+
+  /**
+   * The request that has stored this, a UUID: a request whose commit got no answer knows its own work by it.
+   *
+   * @generated from field: string attempt_id = 3;
+   */
+  attemptId: string;
 };
 
 /**
