@@ -1,5 +1,6 @@
+import { accept } from "./accept.ts";
 import type { Benchmark } from "./benchmark.ts";
 import { checkout } from "./checkout.ts";
 
 /** In the order of the document and of a run of all. */
-export const benchmarks: readonly Benchmark[] = [checkout];
+export const benchmarks: readonly Benchmark[] = [checkout, accept];

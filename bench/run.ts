@@ -1,5 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { NatsServerError } from "../tools/nats_server.mjs";
+import { StartError } from "../tools/start_error.ts";
 import type { Benchmark, Options } from "./benchmark.ts";
 import { benchmarks } from "./benchmarks.ts";
 import { machineFacts, versionFacts } from "./machine.ts";
@@ -42,9 +44,13 @@ export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOp
       publish(benchmark, { result, setting, options, progress });
     }
   } catch (cause) {
-    if (!signal.aborted) throw cause;
-    progress.tell("stopped: what was not done is not written");
-    return INTERRUPTED;
+    if (signal.aborted) {
+      progress.tell("stopped: what was not done is not written");
+      return INTERRUPTED;
+    }
+    if (!(cause instanceof StartError || cause instanceof NatsServerError)) throw cause;
+    progress.tell(cause.message);
+    return 1;
   } finally {
     if (options.json !== undefined) {
       writeFileSync(options.json, `${JSON.stringify({ ...setting, options, results }, undefined, 2)}\n`);
