@@ -1,0 +1,50 @@
+import { join } from "node:path";
+import { freePorts } from "../../../tools/ports.ts";
+import { openPoster } from "../../http.ts";
+import type { Target } from "../../target.ts";
+import {
+  answersOk,
+  checkoutBy,
+  installedVersions,
+  loopbackUrl,
+  openPeer,
+  type PeerOptions,
+} from "../peer.ts";
+import { startPostgres } from "./postgres.ts";
+
+/** The checkout as a DBOS workflow in one Node process, on a PostgreSQL server of its own. */
+export async function startDbos(options: PeerOptions): Promise<Target> {
+  const [postgresPort, port] = (await freePorts(2)) as [number, number];
+  await using stack = new AsyncDisposableStack();
+  const peer = stack.use(openPeer(options));
+  const postgres = await startPostgres(peer, { dataDir: options.dataDir, port: postgresPort });
+  const origin = loopbackUrl(port);
+  await peer.start({
+    name: "app",
+    command: process.execPath,
+    args: [join(import.meta.dirname, "app", "main.ts")],
+    env: {
+      PORT: `${port}`,
+      APP_DATABASE_URL: postgres.url("postgres"),
+      DBOS_SYSTEM_DATABASE_URL: postgres.url("checkout_dbos_sys"),
+    },
+    channel: true,
+    isReady: () => answersOk(`${origin}/healthz`),
+  });
+  const poster = stack.use(openPoster(origin, "/orders"));
+  const owned = stack.move();
+  const packages = installedVersions(import.meta.dirname, ["@dbos-inc/dbos-sdk", "pg", "hono"]);
+  return {
+    name: "dbos",
+    versions: { ...packages, postgresql: postgres.version },
+    settings: [
+      "One Node process with DBOS's default settings (10 connections), and PostgreSQL as `initdb` sets it up.",
+      "The checkout is a workflow, each effect a step of it; a reservation is one SQL statement, recorded under the order's id.",
+      "Durable at every step: each is committed, and synced to the disk, before the next one begins.",
+    ],
+    // A connection's process is a child of the server's, and comes and goes.
+    pids: peer.pids,
+    checkout: checkoutBy(poster, { status: 200 }),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
