@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, startNats, until } from "../test/support/mod.ts";
-import { commit, encode, item, message, newHeaders, subjectOf } from "./mod.ts";
-import { MAX_PAGE, viewAll, viewPage } from "./read.ts";
+import { commit, encode, item, key, message, newHeaders, subjectOf } from "./mod.ts";
+import { MAX_PAGE, UnreadableStateError, viewAll, viewMany, viewPage } from "./read.ts";
 
 let server: NatsServer;
 let client: Client;
@@ -61,5 +61,38 @@ describe("viewAll()", () => {
     const ids: string[] = [];
     for await (const { id } of viewAll(client.jsm, "ITEMS", item)) ids.push(id);
     expect(ids).toEqual(Array.from({ length: 2 * MAX_PAGE + 10 }, (_, index) => `s${index}`));
+  });
+});
+
+describe("viewMany()", () => {
+  const keysOf = (...ids: string[]) => ids.map((id) => key(item, id));
+
+  it("has the last message of each key, in their order, and says where there is none", async () => {
+    const found = await viewMany(client.jsm, "ITEMS", keysOf("s7", "ghost", "s3", "s7"));
+    expect(found.map((value) => value?.sku)).toEqual(["s7", undefined, "s3", "s7"]);
+    expect(await viewMany(client.jsm, "ITEMS", keysOf("ghost"))).toEqual([undefined]);
+    expect(await viewMany(client.jsm, "ITEMS", [])).toEqual([]);
+  });
+
+  it("has more than the server gives at a time, in number and in bytes", async () => {
+    const ids = Array.from({ length: 2 * MAX_PAGE + 5 }, (_, index) => `s${index}`);
+    const found = await viewMany(client.jsm, "ITEMS", keysOf(...ids));
+    expect(found.map((value) => value?.sku)).toEqual(ids);
+
+    const large = Array.from({ length: 100 }, (_, index) => `large${index}`);
+    const currency = "x".repeat(500_000);
+    for (const id of large) {
+      const data = encode(item, message(item, id, { sku: id, currency }).value);
+      const entry = { subject: subjectOf(item, id), data, headers: newHeaders() };
+      expect(await commit(client.connection, "ITEMS", [entry])).toMatchObject({ kind: "committed" });
+    }
+    const all = await viewMany(client.jsm, "ITEMS", keysOf(...large, "ghost"));
+    expect(all.map((value) => value?.sku)).toEqual([...large, undefined]);
+  });
+
+  it("says which message cannot be read", async () => {
+    const entry = { subject: subjectOf(item, "poison"), data: Buffer.from("no"), headers: newHeaders() };
+    expect(await commit(client.connection, "ITEMS", [entry])).toMatchObject({ kind: "committed" });
+    await expect(viewMany(client.jsm, "ITEMS", keysOf("s1", "poison"))).rejects.toThrow(UnreadableStateError);
   });
 });

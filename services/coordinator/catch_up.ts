@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { DeadlinePassedSchema } from "../../gen/shop/checkout/v1/deadline_passed_pb.ts";
 import type { Handler } from "../../nats/mod.ts";
+import { checkoutOf, firingOf } from "./handlers.ts";
 
 /** A consumer whose messages come before the timers. */
 export interface Source {
@@ -48,9 +49,9 @@ export function afterCatchUp(
     contract: timer.contract,
     keys: (message, id) => timer.keys(message, id),
     decide(view, message, delivery) {
-      const outcome = timer.decide(view, message, delivery);
-      const due = outcome.kind === "done" && outcome.messages.length > 0;
-      return due ? { kind: "perform", messages: [], effect: "catch up" } : outcome;
+      const firing = firingOf(checkoutOf(view, message.orderId), message.deadline, delivery.now);
+      if (firing === "due") return { kind: "perform", messages: [], effect: "catch up" };
+      return timer.decide(view, message, delivery);
     },
     async perform(_, { signal }) {
       await caughtUp(signal);

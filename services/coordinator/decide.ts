@@ -64,6 +64,8 @@ interface Step {
  * leaves the state as it is but has to be remembered (a deferred event, a compensation) is a state message, too.
  * A transition may let deferred events take effect, which makes further transitions of the same decision.
  *
+ * A timer that is set and fires before the new deadline is left alone: whoever handles it sets the next one.
+ *
  * @param before The checkout so far, undefined if none has begun.
  * @param table Default: the checkout's. Another one is for who wants to see what it would do.
  */
@@ -83,17 +85,63 @@ export function decide(
     checkout = step.checkout;
     next = deferredFor(checkout, happening.now, table);
   }
-  const last = steps.at(-1)?.checkout;
-  if (last === undefined) return [];
+  const end = steps.at(-1);
+  if (end === undefined) return [];
 
-  const ended = isEnd(last.state) && !isEnd(begun.state);
-  const deadline = last.deadline === begun.deadline ? undefined : last.deadline;
-  return [
-    ...steps.map(({ checkout }) => stateMessage(checkout, { end: ended && checkout === last })),
-    ...steps.flatMap(({ checkout, send }) => send.map((command) => commandMessage(command, checkout))),
-    ...(deadline ? [timerMessage(last, deadline)] : []),
-    ...(ended ? [endMessage(last)] : []),
-  ];
+  const ended = isEnd(end.checkout.state) && !isEnd(begun.state);
+  const timerAt = newTimerAt(begun, end.checkout, { now: happening.now, deadlines });
+  const last = timerAt === undefined ? end.checkout : { ...end.checkout, timerAt };
+  steps[steps.length - 1] = { checkout: last, send: end.send };
+
+  const messages: Outgoing[] = [];
+  for (const { checkout } of steps) {
+    messages.push(stateMessage(checkout, { end: ended && checkout === last }));
+  }
+  for (const { checkout, send } of steps) {
+    for (const command of send) messages.push(commandMessage(command, checkout));
+  }
+  if (timerAt !== undefined) messages.push(timerMessage(last, timerAt));
+  if (ended) messages.push(endMessage(last));
+  return messages;
+}
+
+/**
+ * When a timer has to be set for to have the deadline noticed; undefined if the one that is set does, since it fires at
+ * the deadline or before. The first timer of a checkout is for the shortest of all deadlines, so that one that is done
+ * by then has needed no other.
+ */
+function newTimerAt(
+  before: Checkout,
+  { deadline }: Checkout,
+  { now, deadlines }: { now: Date; deadlines: Deadlines },
+): Timestamp | undefined {
+  if (deadline === undefined || deadline === before.deadline) return undefined;
+  const at = timestampMs(deadline);
+  const set = timerOf(before);
+  if (set === undefined) {
+    const shortest = now.getTime() + Math.min(...Object.values(deadlines));
+    return shortest < at ? timestampFromMs(shortest) : deadline;
+  }
+  // One that has fired, or should have, is none.
+  const setMs = timestampMs(set);
+  return setMs <= now.getTime() || at < setMs ? deadline : undefined;
+}
+
+/** When the timer fires that was set last; undefined if there is none. */
+export function timerOf({
+  timerAt,
+  deadline,
+}: Pick<Checkout, "timerAt" | "deadline">): Timestamp | undefined {
+  // Checkouts of an older version do not say: they have set one for each deadline.
+  return timerAt ?? deadline;
+}
+
+/** Sets the timer anew, for the deadline. This is no transition, and yet it has to be remembered with the state. */
+export function rearm(checkout: Checkout): Outgoing[] {
+  const { deadline } = checkout;
+  if (deadline === undefined) return [];
+  const armed = { ...checkout, timerAt: deadline };
+  return [stateMessage(armed, { end: false }), timerMessage(armed, deadline)];
 }
 
 export function isEnd(state: string): boolean {
@@ -109,10 +157,7 @@ function take(checkout: Checkout, circumstances: Circumstances): Step | undefine
     case "go":
       return { checkout: enter(checkout, rule, circumstances), send: rule.send };
     case "repeat":
-      return {
-        checkout: { ...checkout, deadline: laterDeadline(checkout, circumstances) },
-        send: rule.send,
-      };
+      return { checkout: withDeadline(checkout, laterDeadline(checkout, circumstances)), send: rule.send };
     case "defer":
       if (wasSeen(checkout, event)) return undefined;
       return { checkout: { ...checkout, deferred: [...checkout.deferred, deferral(happening)] }, send: [] };
@@ -134,9 +179,8 @@ interface Circumstances {
 
 function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: Circumstances): Checkout {
   const { event, now } = circumstances.happening;
-  const { deadline: _, ...kept } = checkout;
   return {
-    ...kept,
+    ...withDeadline(checkout, deadlineOf(rule.to, circumstances)),
     state: rule.to,
     reason: rule.reason ?? checkout.reason,
     history: [
@@ -144,8 +188,15 @@ function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: C
       create(TransitionSchema, { state: rule.to, at: timestampFromDate(now), cause: event }),
     ],
     deferred: checkout.deferred.filter((deferred) => deferred.event !== event),
-    ...deadlineOf(rule.to, circumstances),
   };
+}
+
+/** Whatever the deadline is, the timer that is set stays what it is. */
+function withDeadline(checkout: Checkout, deadline: Timestamp | undefined): Checkout {
+  const { deadline: _, timerAt: __, ...kept } = checkout;
+  if (deadline === undefined) return kept;
+  const timerAt = timerOf(checkout);
+  return { ...kept, deadline, ...(timerAt && { timerAt }) };
 }
 
 /** The first deferred event that the state now reached has a transition for. */
@@ -169,10 +220,10 @@ function deferral({ event, expiresAt }: Happening) {
   });
 }
 
-function deadlineOf(state: string, { happening, deadlines }: Circumstances): Pick<Checkout, "deadline"> {
-  if (!(state in deadlines)) return {};
+function deadlineOf(state: string, { happening, deadlines }: Circumstances): Timestamp | undefined {
+  if (!(state in deadlines)) return undefined;
   const from = state === "in_review" ? (happening.expiresAt ?? happening.now) : happening.now;
-  return { deadline: timestampFromDate(new Date(from.getTime() + deadlines[state as keyof Deadlines])) };
+  return timestampFromMs(from.getTime() + deadlines[state as keyof Deadlines]);
 }
 
 /** As long again as the checkout has been in its state, so that a participant that stays away is asked ever more rarely. */

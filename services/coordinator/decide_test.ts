@@ -3,7 +3,7 @@ import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
 import type { Outgoing } from "../../nats/contracts/mod.ts";
-import { type Deadlines, decide, isEnd } from "./decide.ts";
+import { type Deadlines, decide, isEnd, rearm } from "./decide.ts";
 import { expire } from "./handlers.ts";
 import type { Checkout, Order } from "./messages.ts";
 import { type Event, events, type Rule, type State, states, table } from "./table.ts";
@@ -30,16 +30,26 @@ const order: Order = create(OrderSchema, {
 const now = new Date("2026-01-01T00:00:01Z");
 const expiresAt = new Date("2026-01-02T00:00:00Z");
 
-function happen(before: Checkout | undefined, event: Event, at = now): Outgoing[] {
+function happen(before: Checkout | undefined, event: Event, at = now, limits = deadlines): Outgoing[] {
   const own = event.startsWith("order.") ? { order } : {};
   const review = event === "fraud.order_flagged" ? { expiresAt } : {};
-  return decide(before, { event, now: at, ...own, ...review }, deadlines);
+  return decide(before, { event, now: at, ...own, ...review }, limits);
 }
 
 function stateOf(messages: readonly Outgoing[]): Checkout | undefined {
   return messages.findLast(({ contract }) => contract.subject === "checkout.state")?.value as
     | Checkout
     | undefined;
+}
+
+function timerIn(messages: readonly Outgoing[]): Date | undefined {
+  const at = stateOf(messages)?.timerAt;
+  return at && timestampDate(at);
+}
+
+function deadlineIn(messages: readonly Outgoing[]): Date | undefined {
+  const deadline = stateOf(messages)?.deadline;
+  return deadline && timestampDate(deadline);
 }
 
 function subjects(messages: readonly Outgoing[]): string[] {
@@ -74,8 +84,11 @@ describe.each(states)("decide() in %s", (state) => {
 
   it.each(events)("follows the row of %s", (event) => {
     const rule: Rule = table[state][event];
-    const messages = happen(before, event);
+    const passed = event === "checkout.deadline_passed" ? before?.deadline : undefined;
+    const messages = happen(before, event, passed && timestampDate(passed));
     const found = subjects(messages);
+    // The first one fires before any other deadline of these.
+    const timer = state === "created" || passed ? ["timer"] : [];
     const seen = before?.history.some(({ cause }) => cause === event);
     const checkout = stateOf(messages);
 
@@ -93,11 +106,11 @@ describe.each(states)("decide() in %s", (state) => {
         if (!seen) expect(checkout).toMatchObject({ state, history: before?.history, compensated: [event] });
         break;
       case "repeat":
-        expect(found).toEqual(["state", ...rule.send, "timer"]);
+        expect(found).toEqual(["state", ...rule.send, ...timer]);
         expect(checkout).toMatchObject({ state, history: before?.history });
         break;
       case "go":
-        expect(found).toEqual(["state", ...rule.send, isEnd(rule.to) ? rule.to : "timer"]);
+        expect(found).toEqual(["state", ...rule.send, ...(isEnd(rule.to) ? [rule.to] : timer)]);
         expect(checkout?.state).toBe(rule.to);
         expect(checkout?.reason).toBe(rule.reason ?? before?.reason ?? "");
         expect(checkout?.history.at(-1)).toMatchObject({ state: rule.to, cause: event });
@@ -141,7 +154,7 @@ describe("decide()", () => {
   it("keeps a screening that is faster than the stock, and lets it take effect in the same decision", () => {
     const waiting = after("order.created", "fraud.order_cleared");
     const messages = happen(waiting, "inventory.stock_reserved");
-    expect(subjects(messages)).toEqual(["state", "state", "charge_payment", "timer"]);
+    expect(subjects(messages)).toEqual(["state", "state", "charge_payment"]);
     expect(stateOf(messages)?.history.slice(-2)).toMatchObject([
       { state: "screening", cause: "inventory.stock_reserved" },
       { state: "charging", cause: "fraud.order_cleared" },
@@ -167,14 +180,74 @@ describe("decide()", () => {
     );
   });
 
-  it("sets one timer for each deadline, for the state and the moment it belongs to", () => {
-    const [timer] = happen(undefined, "order.created").filter(({ schedule }) => schedule !== undefined);
+  it("sets one timer, for the shortest deadline that there is, and remembers when it fires", () => {
+    const messages = happen(undefined, "order.created", now, { ...deadlines, charging: 500 });
+    const [timer, ...others] = messages.filter(({ schedule }) => schedule !== undefined);
+    const at = new Date(now.getTime() + 500);
+    expect(others).toEqual([]);
     expect(timer?.subject).toBe("checkout.timer.o1");
-    expect(timer?.value).toMatchObject({ state: "reserving", version: 2 });
-    expect(timer?.schedule).toEqual({
-      at: new Date(now.getTime() + deadlines.reserving),
-      target: "checkout.deadline_passed.o1",
-    });
+    expect(timer?.value).toMatchObject({ state: "reserving", version: 2, deadline: timestampFromDate(at) });
+    expect(timer?.schedule).toEqual({ at, target: "checkout.deadline_passed.o1" });
+    expect(timerIn(messages)).toEqual(at);
+    expect(deadlineIn(messages)).toEqual(new Date(now.getTime() + deadlines.reserving));
+  });
+
+  it("leaves a timer alone that fires before the deadline of the state that is entered", () => {
+    const reserving = after("order.created");
+    for (const ms of [0, 1, deadlines.reserving - 1]) {
+      const at = new Date(now.getTime() + ms);
+      const messages = happen(reserving, "inventory.stock_reserved", at);
+      expect(subjects(messages)).toEqual(["state"]);
+      expect(timerIn(messages)).toEqual(new Date(now.getTime() + deadlines.reserving));
+      expect(deadlineIn(messages)).toEqual(new Date(at.getTime() + deadlines.screening));
+    }
+  });
+
+  it("sets another timer when the one that is set fires too late", () => {
+    const charging = { ...deadlines, charging: 10 };
+    // It has fired once, and was set for the review's deadline then.
+    const reviewing = after("order.created", "inventory.stock_reserved", "fraud.order_flagged");
+    const rearmed = stateOf(rearm(reviewing as Checkout));
+    const messages = happen(rearmed, "fraud.review_approved", now, charging);
+    expect(subjects(messages)).toEqual(["state", "charge_payment", "timer"]);
+    expect(timerIn(messages)).toEqual(new Date(now.getTime() + 10));
+    expect(deadlineIn(messages)).toEqual(timerIn(messages));
+  });
+
+  it("sets another timer when the one that is set has fired, or should have", () => {
+    for (const ms of [deadlines.reserving, deadlines.reserving + 1]) {
+      const at = new Date(now.getTime() + ms);
+      const messages = happen(after("order.created"), "inventory.stock_reserved", at);
+      expect(subjects(messages)).toEqual(["state", "timer"]);
+      expect(timerIn(messages)).toEqual(new Date(at.getTime() + deadlines.screening));
+    }
+  });
+
+  it("knows that a checkout of an older version has a timer for its deadline", () => {
+    const { timerAt: _, ...old } = after("order.created") as Checkout;
+    const messages = happen(old, "inventory.stock_reserved");
+    expect(subjects(messages)).toEqual(["state"]);
+    expect(timerIn(messages)).toEqual(new Date(now.getTime() + deadlines.reserving));
+  });
+
+  it("doubles the wait each time that it asks again, and has a timer for it", () => {
+    let fulfilling = after(
+      "order.created",
+      "inventory.stock_reserved",
+      "fraud.order_cleared",
+      "payment.captured",
+    );
+    const waits: number[] = [];
+    for (let at = now; waits.length < 4; ) {
+      const deadline = fulfilling?.deadline && timestampDate(fulfilling.deadline);
+      waits.push((deadline?.getTime() ?? 0) - at.getTime());
+      at = deadline ?? at;
+      const messages = happen(fulfilling, "checkout.deadline_passed", at);
+      expect(subjects(messages)).toEqual(["state", "fulfill_order", "timer"]);
+      expect(timerIn(messages)).toEqual(deadlineIn(messages));
+      fulfilling = stateOf(messages);
+    }
+    expect(waits).toEqual([5_000, 5_000, 10_000, 20_000]);
   });
 
   it("removes the timer in the batch that ends the checkout", () => {
@@ -186,6 +259,7 @@ describe("decide()", () => {
     );
     const messages = happen(fulfilling, "fulfillment.shipped");
     expect(messages.map(({ cancels }) => cancels)).toEqual(["checkout.timer.o1", undefined]);
+    expect(stateOf(messages)).not.toHaveProperty("timerAt");
   });
 
   it("refunds a capture that arrives after cancellation, once", () => {

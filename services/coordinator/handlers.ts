@@ -1,5 +1,5 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import { timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { DeadlinePassedSchema } from "../../gen/shop/checkout/v1/deadline_passed_pb.ts";
 import {
   type Contract,
@@ -26,7 +26,7 @@ import {
   stockReserved,
 } from "../../nats/contracts/mod.ts";
 import type { AnyHandler, Handler, View } from "../../nats/mod.ts";
-import { type Deadlines, decide, type Happening } from "./decide.ts";
+import { type Deadlines, decide, type Happening, rearm, timerOf } from "./decide.ts";
 import type { Checkout } from "./messages.ts";
 import type { Event, Table } from "./table.ts";
 
@@ -52,7 +52,7 @@ export function eventHandlers(deadlines: Deadlines, table?: Table): readonly Any
     }),
   });
   return [
-    on(orderCreated, ({ order }) => ({ order })),
+    { ...on(orderCreated, ({ order }) => ({ order })), begins: (_, id) => [key(checkoutState, id)] },
     on(orderCancelRequested, ({ order }) => ({ order })),
     on(stockReserved),
     on(stockRejected),
@@ -77,21 +77,39 @@ export function handlers(deadlines: Deadlines, table?: Table): readonly AnyHandl
   return [...eventHandlers(deadlines, table), timer(deadlines, table)];
 }
 
-/** Moves a checkout on whose deadline has passed. */
+/**
+ * What a timer that has fired means for the checkout as it is now. A timer is a hint: the deadline is in the state.
+ * - `stale`: nothing. It was handled before, or another one is set.
+ * - `early`: nothing yet. The server's clock is ahead of this one.
+ * - `due`: the deadline has passed.
+ * - `rearm`: the checkout has moved on while the timer was set, and needs one for its present deadline.
+ */
+type Firing = "stale" | "early" | "due" | "rearm";
+
+/** Says what the timer means that was to fire at `fired`, now that no other one will come before it. */
+export function firingOf(checkout: Checkout | undefined, fired: Timestamp | undefined, now: Date): Firing {
+  const set = checkout && timerOf(checkout);
+  if (checkout?.deadline === undefined || set === undefined || fired === undefined) return "stale";
+  // One for later was set after this one. One for earlier has fired as well.
+  if (timestampMs(fired) < timestampMs(set)) return "stale";
+  if (isOverdue(checkout, now)) return "due";
+  // A timer for the same moment would fire at once, and again, until the clocks agree.
+  return timestampMs(checkout.deadline) <= timestampMs(fired) ? "early" : "rearm";
+}
+
+/** Moves a checkout on whose deadline has passed, and sets the next timer for one that has time left. */
 export function timer(deadlines: Deadlines, table?: Table): Handler<typeof DeadlinePassedSchema> {
   return {
     contract: deadlinePassed,
     keys: ({ orderId }) => [key(checkoutState, orderId)],
-    decide(view, { orderId, version, deadline }, { now }) {
+    decide(view, { orderId, deadline: fired }, { now }) {
       const checkout = checkoutOf(view, orderId);
-      // A timer is a hint: it speaks for the state and the deadline that it was set for, and for no other.
-      const current = checkout?.deadline && timestampMs(checkout.deadline);
-      const moved = checkout?.history.length !== version || current !== (deadline && timestampMs(deadline));
-      if (checkout === undefined || current === undefined || moved) return { kind: "done", messages: [] };
-      // The server's clock is ahead of this one.
-      const early = current - now.getTime();
-      if (early > 0) return { kind: "retry", delayMs: early, reason: "the deadline has not passed" };
-      return { kind: "done", messages: expire(checkout, now, deadlines, table) };
+      const firing = firingOf(checkout, fired, now);
+      if (checkout?.deadline === undefined || firing === "stale") return { kind: "done", messages: [] };
+      if (firing === "rearm") return { kind: "done", messages: rearm(checkout) };
+      if (firing === "due") return { kind: "done", messages: expire(checkout, now, deadlines, table) };
+      const delayMs = timestampMs(checkout.deadline) - now.getTime();
+      return { kind: "retry", delayMs, reason: "the deadline has not passed" };
     },
   };
 }
@@ -103,8 +121,12 @@ export function expire(
   deadlines: Deadlines,
   table?: Table,
 ): Outgoing[] {
-  if (checkout?.deadline === undefined || timestampMs(checkout.deadline) > now.getTime()) return [];
+  if (checkout === undefined || !isOverdue(checkout, now)) return [];
   return decide(checkout, { event: "checkout.deadline_passed", now }, deadlines, table);
+}
+
+export function isOverdue(checkout: Checkout | undefined, now: Date): boolean {
+  return checkout?.deadline !== undefined && timestampMs(checkout.deadline) <= now.getTime();
 }
 
 export function checkoutOf(view: View, orderId: string): Checkout | undefined {

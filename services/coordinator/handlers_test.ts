@@ -3,7 +3,7 @@ import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import { describe, expect, it } from "vitest";
 import { DeadlinePassedSchema } from "../../gen/shop/checkout/v1/deadline_passed_pb.ts";
 import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
-import { checkoutState, checkoutTimer } from "../../nats/contracts/mod.ts";
+import { checkoutState, checkoutTimer, message } from "../../nats/contracts/mod.ts";
 import {
   type AnyHandler,
   applyTopology,
@@ -86,13 +86,94 @@ describe("timer()", () => {
     expect(view.handle(handler, fired(view), { now: after(0) }).outcome).toMatchObject({ delayMs: 1_000 });
   });
 
-  it("is of no meaning when the checkout has moved on", () => {
-    const early = fired(ledgerAfter("order.created"));
-    const moved = ledgerAfter("order.created", "inventory.stock_reserved");
-    expect(moved.handle(handler, early, { now: after(9_000) })).toEqual({
+  it("sets the next timer when the checkout has moved on, and has time left", () => {
+    // The deadline is at 1,100.
+    const view = ledgerAfter("order.created", "inventory.stock_reserved");
+    const first = fired(view);
+    expect(first.deadline && timestampMs(first.deadline)).toBe(after(1_000).getTime());
+    const before = view.get(checkoutState, "o1");
+    // Whichever clock is ahead.
+    for (const ms of [900, 1_000, 1_099]) {
+      const again = ledgerAfter("order.created", "inventory.stock_reserved");
+      const { outcome, subjects } = again.handle(handler, first, { now: after(ms) });
+      expect(outcome.kind).toBe("done");
+      expect(subjects).toEqual(["checkout.state.o1", "checkout.timer.o1"]);
+      expect(again.get(checkoutState, "o1")).toEqual({ ...before, timerAt: before?.deadline });
+      expect(fired(again).deadline).toEqual(before?.deadline);
+    }
+    expect(view.handle(handler, first, { now: after(1_100) }).subjects).toContain(
+      "checkout.release_stock.o1",
+    );
+  });
+
+  it("sets the next timer once, however often it is delivered", () => {
+    const view = ledgerAfter("order.created", "inventory.stock_reserved");
+    const first = fired(view);
+    view.handle(handler, first, { now: after(1_000) });
+    for (const ms of [1_000, 1_099, 1_100, 9_000]) {
+      expect(view.handle(handler, first, { now: after(ms) }).subjects).toEqual([]);
+    }
+    // What it has set is the one that counts.
+    expect(view.handle(handler, fired(view), { now: after(1_100) }).subjects).toContain(
+      "checkout.release_stock.o1",
+    );
+  });
+
+  it("sets one timer for a deadline that is far away, and the end removes it", () => {
+    const view = ledgerAfter("order.created", "inventory.stock_reserved");
+    const reviewing = view.get(checkoutState, "o1") as Parameters<typeof decide>[0];
+    const expiresAt = after(1_000_000);
+    view.store(decide(reviewing, { event: "fraud.order_flagged", now: after(200), expiresAt }, deadlines));
+    expect(view.handle(handler, fired(view), { now: after(1_000) }).subjects).toHaveLength(2);
+    const second = fired(view);
+    expect(second.deadline && timestampMs(second.deadline)).toBe(after(1_001_000).getTime());
+    expect(view.handle(handler, second, { now: after(1_001_000) }).subjects).toContain(
+      "checkout.close_review.o1",
+    );
+  });
+
+  it("is of no meaning when another timer was set since", () => {
+    const late = fired(ledgerAfter("order.created"));
+    // A transition after the timer, which is therefore taken for fired.
+    const moved = ledgerAfter("order.created");
+    const checkout = moved.get(checkoutState, "o1") as Parameters<typeof decide>[0];
+    moved.store(decide(checkout, { event: "inventory.stock_reserved", now: after(1_000) }, deadlines));
+    expect(moved.handle(handler, late, { now: after(9_000) })).toEqual({
       outcome: { kind: "done", messages: [] },
       subjects: [],
     });
+  });
+
+  it("stands in for one that was set for earlier: that has fired as well", () => {
+    const view = ledgerAfter("order.created", "inventory.stock_reserved");
+    const early = fired(view);
+    const later = { ...early, deadline: timestampFromDate(after(1_050)) };
+    expect(view.handle(handler, later, { now: after(1_060) }).subjects).toEqual([
+      "checkout.state.o1",
+      "checkout.timer.o1",
+    ]);
+    expect(view.handle(handler, early, { now: after(1_070) }).subjects).toEqual([]);
+    // Its own message for a deadline that has not passed by this clock waits, and sets nothing.
+    const last = { ...early, deadline: timestampFromDate(after(1_200)) };
+    expect(view.handle(handler, last, { now: after(1_090) })).toEqual({
+      outcome: { kind: "retry", delayMs: 10, reason: expect.any(String) },
+      subjects: [],
+    });
+  });
+
+  it("knows the timer of a checkout of an older version", () => {
+    const view = ledgerAfter("order.created", "inventory.stock_reserved");
+    const { timerAt: _, ...old } = view.get(checkoutState, "o1") as Parameters<typeof message>[2] & object;
+    view.store([message(checkoutState, "o1", old)]);
+    const timer = { ...fired(view), deadline: timestampFromDate(after(1_100)) };
+    expect(view.handle(handler, timer, { now: after(1_099) }).outcome).toMatchObject({
+      kind: "retry",
+      delayMs: 1,
+    });
+    expect(view.handle(handler, fired(view), { now: after(9_000) }).subjects).toEqual([]);
+    expect(view.handle(handler, timer, { now: after(1_100) }).subjects).toContain(
+      "checkout.release_stock.o1",
+    );
   });
 
   it("is of no meaning when the state is the same and has another deadline", () => {
@@ -102,7 +183,6 @@ describe("timer()", () => {
       "checkout.release_stock.o1",
     );
     const second = fired(view);
-    expect(second.version).toBe(first.version);
     expect(second.deadline && timestampMs(second.deadline)).toBeGreaterThan(after(1_100).getTime());
     // The same one delivered again.
     expect(view.handle(handler, first, { now: after(9_000) }).subjects).toEqual([]);
@@ -157,6 +237,12 @@ describe("afterCatchUp()", () => {
     });
     expect(waited).toBe(1);
     expect(outcome).toEqual({ kind: "done", messages: [] });
+  });
+
+  it("sets the next timer without waiting", async () => {
+    const view = ledgerAfter("order.created", "inventory.stock_reserved");
+    expect(await run(view, after(1_000))).toMatchObject({ waited: 0, outcome: { kind: "done" } });
+    expect(view.get(checkoutState, "o1")).toMatchObject({ state: "screening" });
   });
 
   it("waits for nothing when nothing is due", async () => {

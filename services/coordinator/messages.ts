@@ -32,15 +32,15 @@ export function stateMessage(checkout: Checkout, options: { end: boolean }): Out
   return message(checkoutState, orderId, checkout, options.end ? { cancels } : {});
 }
 
-/** The timer of the state that the checkout is in. Replaces the one before: there is one subject for each order. */
-export function timerMessage(checkout: Checkout, deadline: Timestamp): Outgoing {
+/** A timer that fires at `at`. Replaces the one before: there is one subject for each order. */
+export function timerMessage(checkout: Checkout, at: Timestamp): Outgoing {
   const { orderId } = checkout.order;
   const { state, history } = checkout;
   return message(
     checkoutTimer,
     orderId,
-    { orderId, state, version: history.length, deadline },
-    { schedule: { at: timestampDate(deadline), target: subjectOf(deadlinePassed, orderId) } },
+    { orderId, state, version: history.length, deadline: at },
+    { schedule: { at: timestampDate(at), target: subjectOf(deadlinePassed, orderId) } },
   );
 }
 

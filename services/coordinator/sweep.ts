@@ -1,20 +1,25 @@
 import { setInterval } from "node:timers/promises";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import type { JetStreamManager } from "@nats-io/jetstream";
+import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import type { Logger } from "pino";
 import {
   checkoutState,
   checkoutTimer,
+  deadlinePassed,
   decode,
   key,
   type Ledger,
   MAX_PAGE,
   newTrace,
+  type Outgoing,
   splitSubject,
+  UnreadableStateError,
+  viewMany,
   viewStored,
 } from "../../nats/mod.ts";
-import type { Deadlines } from "./decide.ts";
-import { checkoutOf, expire } from "./handlers.ts";
+import { type Deadlines, rearm, timerOf } from "./decide.ts";
+import { checkoutOf, expire, isOverdue } from "./handlers.ts";
+import type { Checkout } from "./messages.ts";
 
 export interface SweepOptions {
   jsm: JetStreamManager;
@@ -24,10 +29,15 @@ export interface SweepOptions {
   signal: AbortSignal;
   /** Resolves when the answers that wait to be read have been handled: they come before a deadline. Default: at once. */
   caughtUp?: (signal: AbortSignal) => Promise<void>;
+  /** How far back timers that fired are looked after, in milliseconds. Default 90,000. */
+  lookBackMs?: number;
 }
 
 /** A timer that is this late did not fire, or its message is not getting through. */
 const GRACE_MS = 5_000;
+/** A timer that fired is looked after by so many sweeps. After that, monitor tells people. */
+const SWEEPS = 3;
+const LOOK_BACK_MS = 90_000;
 
 /**
  * Sweeps every `everyMs` until `signal` aborts, and then resolves at once, whatever the server is at. A sweep that fails
@@ -35,11 +45,12 @@ const GRACE_MS = 5_000;
  */
 export async function sweepRegularly(options: SweepOptions & { everyMs: number }): Promise<void> {
   const { everyMs, signal, log } = options;
+  const lookBackMs = GRACE_MS + SWEEPS * everyMs;
   const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => abort());
   try {
     for await (const _ of setInterval(everyMs, undefined, { signal })) {
-      const swept = sweep(options, new Date()).then(
+      const swept = sweep({ lookBackMs, ...options }, new Date()).then(
         (found) => {
           if (found > 0) log.warn({ overdue: found }, "the sweep found checkouts past their deadline");
         },
@@ -55,30 +66,79 @@ export async function sweepRegularly(options: SweepOptions & { everyMs: number }
 }
 
 /**
- * Moves every checkout on that is past its deadline, without relying on a timer to fire. Every live checkout has its
- * schedule message in the ledger, stored in one batch with its state: those are the list of what is live, so that a
- * sweep costs by the live checkouts and not by the history. The decision itself is made on the state. A checkout that
- * cannot be moved on is reported and holds up no other.
+ * Moves every checkout on that is past its deadline, without relying on a timer to fire, or on its message to get through.
+ * Every live checkout has its schedule message in the ledger, for its deadline or before: those are the list of what is
+ * live, so that a sweep costs by the live checkouts and not by the history. One that fired is not among them any more
+ * until it was handled: those of late are looked at, too. The decision itself is made on the state. A checkout that cannot
+ * be moved on is reported and holds up no other.
  *
  * @returns How many checkouts were overdue.
  * @throws {Error} If the server does not answer.
  */
 export async function sweep(options: SweepOptions, now: Date): Promise<number> {
-  const { jsm, ledger, signal, caughtUp } = options;
+  const { signal, caughtUp } = options;
   let overdue = 0;
-  for (let from = 1; !signal.aborted; ) {
-    const subject = `${checkoutTimer.subject}.>`;
-    const page = await viewStored(jsm, ledger.stream, { subject, from, limit: MAX_PAGE });
-    const last = page.at(-1);
-    if (last === undefined) break;
-    const late = page.filter(({ data }) => isLate(data, now)).map((timer) => splitSubject(timer.subject).id);
-    if (late.length > 0) await caughtUp?.(signal);
-    // Together, so that they share commits.
-    const moved = await Promise.all(late.map((orderId) => moveOn(orderId, options, now)));
-    overdue += moved.filter(Boolean).length;
-    from = last.seq + 1;
+  for (const timers of [waitingTimers, firedTimers]) {
+    for await (const late of timers(options, now)) {
+      if (late.length > 0) await caughtUp?.(signal);
+      // Together, so that they share commits.
+      const moved = await Promise.all(late.map((orderId) => moveOn(orderId, options, now)));
+      overdue += moved.filter(Boolean).length;
+    }
   }
   return overdue;
+}
+
+/**
+ * What a sweep does about a checkout: it expires one whose deadline has passed, and sets the timer anew of one that has
+ * time left and no timer that will fire.
+ */
+export function sweepOne(checkout: Checkout | undefined, now: Date, deadlines: Deadlines): Outgoing[] {
+  if (checkout === undefined) return [];
+  if (isOverdue(checkout, now)) return expire(checkout, now, deadlines);
+  return hasLateTimer(checkout, now) ? rearm(checkout) : [];
+}
+
+/** Orders whose timers are there and should have fired, page by page. */
+async function* waitingTimers(options: SweepOptions, now: Date): AsyncGenerator<string[]> {
+  for await (const page of pages(options, { subject: `${checkoutTimer.subject}.>` })) {
+    yield page.filter(({ data }) => isLate(data, now)).map(orderOf);
+  }
+}
+
+/** Orders whose timers have fired and not been handled: the message waits in line, or was given up. */
+async function* firedTimers(options: SweepOptions, now: Date): AsyncGenerator<string[]> {
+  const { jsm, ledger, lookBackMs = LOOK_BACK_MS } = options;
+  const since = new Date(now.getTime() - lookBackMs);
+  for await (const page of pages(options, { subject: `${deadlinePassed.subject}.>`, since })) {
+    const orderIds = [...new Set(page.map(orderOf))];
+    const keys = orderIds.map((orderId) => key(checkoutState, orderId));
+    try {
+      const checkouts = await viewMany(jsm, ledger.stream, keys);
+      yield orderIds.filter((_, index) => hasLateTimer(checkouts[index], now));
+    } catch (cause) {
+      if (!(cause instanceof UnreadableStateError)) throw cause;
+      // One of them; it is reported when it is looked at by itself.
+      yield orderIds;
+    }
+  }
+}
+
+async function* pages(
+  { jsm, ledger, signal }: SweepOptions,
+  { subject, since }: { subject: string; since?: Date },
+): AsyncGenerator<StoredMsg[]> {
+  for (let from: number | undefined; !signal.aborted; ) {
+    const page = await viewStored(jsm, ledger.stream, { subject, from, since, limit: MAX_PAGE });
+    const last = page.at(-1);
+    if (last === undefined) return;
+    yield page;
+    from = last.seq + 1;
+  }
+}
+
+function orderOf({ subject }: StoredMsg): string {
+  return splitSubject(subject).id;
 }
 
 /** A timer that cannot be read does not say when: its state does. */
@@ -91,6 +151,12 @@ function isLate(timer: Uint8Array, now: Date): boolean {
   }
 }
 
+function hasLateTimer(checkout: Parameters<typeof timerOf>[0] | undefined, now: Date): boolean {
+  const set = checkout && timerOf(checkout);
+  return set !== undefined && timestampMs(set) + GRACE_MS <= now.getTime();
+}
+
+/** @returns Whether it was overdue. */
 async function moveOn(
   orderId: string,
   { ledger, deadlines, signal, log }: SweepOptions,
@@ -100,8 +166,9 @@ async function moveOn(
     keys: [key(checkoutState, orderId)],
     trace: newTrace(),
     decide(view: Parameters<typeof checkoutOf>[0]) {
-      const messages = expire(checkoutOf(view, orderId), now, deadlines);
-      return { messages, result: messages.length > 0 };
+      const checkout = checkoutOf(view, orderId);
+      const messages = sweepOne(checkout, now, deadlines);
+      return { messages, result: messages.length > 0 && isOverdue(checkout, now) };
     },
   };
   try {

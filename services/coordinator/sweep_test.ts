@@ -8,6 +8,7 @@ import {
   checkoutState,
   checkoutTimer,
   commit,
+  deadlinePassed,
   key,
   Ledger,
   message,
@@ -133,8 +134,65 @@ describe("sweep()", () => {
       decide: () => ({ messages: [message(checkoutState, "moved", moved)], result: undefined }),
     });
     expect(await sweep(setUp().options, after(5 * MINUTE))).toBe(0);
-    expect(await checkoutOf("moved")).toMatchObject({ state: "reserving" });
+    expect(await checkoutOf("moved")).toMatchObject({ state: "reserving", history: moved.history });
     await remove("moved");
+  });
+
+  it("sets the timer anew of a checkout that has time left, when the one that is set did not fire", async () => {
+    await begin("rearmed");
+    const moved = { ...(await checkoutOf("rearmed")), deadline: timestampFromDate(after(10 * MINUTE)) };
+    await ledger.execute({
+      keys: [key(checkoutState, "rearmed")],
+      trace: newTrace(),
+      decide: () => ({ messages: [message(checkoutState, "rearmed", moved)], result: undefined }),
+    });
+    expect(await sweep(setUp().options, after(MINUTE + 4_999))).toBe(0);
+    expect((await checkoutOf("rearmed")).timerAt).toEqual(timestampFromDate(after(MINUTE)));
+    expect(await sweep(setUp().options, after(MINUTE + 5_000))).toBe(0);
+    expect((await checkoutOf("rearmed")).timerAt).toEqual(moved.deadline);
+    const { value } = await readLast(client.jsm, "CHECKOUT", key(checkoutTimer, "rearmed"));
+    expect(value?.deadline).toEqual(moved.deadline);
+    expect(await sweep(setUp().options, after(10 * MINUTE + 5_000))).toBe(1);
+    await remove("rearmed");
+  });
+
+  it.each([
+    ["a checkout whose deadline has passed", MINUTE, { state: "releasing", reason: "timed_out" }],
+    ["a checkout that has time left", 30 * MINUTE, { state: "reserving", reason: "" }],
+  ])("takes care of %s and whose timer fired and was lost", async (_, deadlineMs, expected) => {
+    const orderId = `lost-${deadlineMs}`;
+    const now = new Date();
+    const began = new Date(now.getTime() - MINUTE - 5_000);
+    await begin(orderId, began);
+    const lost = {
+      ...(await checkoutOf(orderId)),
+      deadline: timestampFromDate(new Date(began.getTime() + deadlineMs)),
+    };
+    const timer = (await readLast(client.jsm, "CHECKOUT", key(checkoutTimer, orderId))).value;
+    await ledger.execute({
+      keys: [key(checkoutState, orderId)],
+      trace: newTrace(),
+      decide: () => ({
+        // What the server stores when a schedule fires; nobody consumes it here.
+        messages: [
+          message(checkoutState, orderId, lost),
+          message(deadlinePassed, orderId, { orderId, ...(timer?.deadline && { deadline: timer.deadline }) }),
+        ],
+        result: undefined,
+      }),
+    });
+    await remove(orderId);
+    expect(await sweep(setUp().options, now)).toBe(expected.state === "releasing" ? 1 : 0);
+    const found = await checkoutOf(orderId);
+    expect(found).toMatchObject(expected);
+    expect(found.timerAt).toEqual(found.deadline);
+    const { value } = await readLast(client.jsm, "CHECKOUT", key(checkoutTimer, orderId));
+    expect(value?.deadline).toEqual(found.deadline);
+    // Once.
+    const before = (await client.jsm.streams.info("CHECKOUT")).state.last_seq;
+    expect(await sweep(setUp().options, now)).toBe(0);
+    expect((await client.jsm.streams.info("CHECKOUT")).state.last_seq).toBe(before);
+    await remove(orderId);
   });
 
   it("goes on with the others when one cannot be moved, and says which", async () => {

@@ -11,7 +11,7 @@ import {
   key,
   orderCreated,
   type Viewed,
-  viewLast,
+  viewMany,
   viewPage,
 } from "../../nats/mod.ts";
 import {
@@ -79,14 +79,14 @@ function readPage(
         ...range,
         stream: CHECKOUT,
         scan: range.limit,
-        stand: async ({ value: { order } }) => order && { order, state, reason: "", history: [] },
+        stand: each(({ value: { order } }) => order && { order, state, reason: "", history: [] }),
       });
     case "cancelled":
       return turn(source, checkoutCancelled, {
         ...range,
         stream: CHECKOUT,
         scan: range.limit,
-        stand: async ({ value: { order, reason } }) => order && { order, state, reason, history: [] },
+        stand: each(({ value: { order, reason } }) => order && { order, state, reason, history: [] }),
       });
     default:
       return live(source, state, range);
@@ -99,8 +99,10 @@ function placed(source: Source, range: Range): Promise<Page> {
     ...range,
     stream: source.ledger.stream,
     scan: range.limit,
-    stand: async ({ id, value: { order } }) =>
-      (await viewStanding(source, id)) ?? (order && justCreated(order)),
+    stand: async (viewed) => {
+      const standings = await viewStandings(source, viewed);
+      return viewed.map(({ value: { order } }, index) => standings[index] ?? (order && justCreated(order)));
+    },
   });
 }
 
@@ -113,58 +115,69 @@ async function waiting(source: Source, { from, limit }: Range): Promise<Page> {
     limit,
     stream: ledger.stream,
     scan: MAX_SCANNED,
-    stand: async ({ id, value: { order } }) => {
-      return (await viewStanding(source, id)) === undefined && order ? justCreated(order) : undefined;
+    stand: async (viewed) => {
+      const standings = await viewStandings(source, viewed);
+      return viewed.map(({ value: { order } }, index) =>
+        standings[index] === undefined && order ? justCreated(order) : undefined,
+      );
     },
   });
 }
 
 /**
- * Orders on their way, by their timers: a live order has one, and it names the state. For the moment between a deadline
- * that passes and what the coordinator makes of it, an order has none.
+ * Orders on their way, by their timers: a live order has one (ADR 4). It stays while the order moves on, so that the state
+ * is looked up. For the moment between a timer that fires and what the coordinator makes of it, an order has none.
  */
 function live(source: Source, state: string, range: Range): Promise<Page> {
   return turn(source, checkoutTimer, {
     ...range,
     stream: CHECKOUT,
     scan: MAX_SCANNED,
-    wanted: ({ value }) => value.state === state,
-    stand: async ({ id }) => {
-      const standing = await viewStanding(source, id);
-      return standing?.state === state ? standing : undefined;
+    stand: async (viewed) => {
+      const standings = await viewStandings(source, viewed);
+      return standings.map((standing) => (standing?.state === state ? standing : undefined));
     },
   });
 }
 
-async function viewStanding({ jsm }: Source, orderId: string): Promise<Standing | undefined> {
-  const checkout = await viewLast(jsm, CHECKOUT, key(checkoutState, orderId));
-  return checkout && fromCheckout(checkout);
+/** Where the coordinator sees the orders, in the order given; undefined where it has not seen one. */
+async function viewStandings(
+  { jsm }: Source,
+  orders: readonly { id: string }[],
+): Promise<(Standing | undefined)[]> {
+  const keys = orders.map(({ id }) => key(checkoutState, id));
+  const checkouts = await viewMany(jsm, CHECKOUT, keys);
+  return checkouts.map((checkout) => checkout && fromCheckout(checkout));
 }
 
-/** Looks at `scan` messages of one contract and turns those that are `wanted` into orders, until there are `limit`. */
+/** What a list says about several messages, undefined for those that do not belong in it. */
+type Stand<S extends DescMessage> = (viewed: readonly Viewed<S>[]) => Promise<(Standing | undefined)[]>;
+
+/** Where each message says all there is to know. */
+function each<S extends DescMessage>(stand: (viewed: Viewed<S>) => Standing | undefined): Stand<S> {
+  return async (viewed) => viewed.map(stand);
+}
+
+/** Looks at `scan` messages of one contract, some at a time, and turns them into orders until there are `limit`. */
 async function turn<S extends DescMessage>(
   { jsm }: Source,
   contract: Contract<S>,
-  options: Range & {
-    stream: string;
-    scan: number;
-    wanted?: (viewed: Viewed<S>) => boolean;
-    /** Undefined for an order that does not belong in the list after all. */
-    stand: (viewed: Viewed<S>) => Promise<Standing | undefined>;
-  },
+  options: Range & { stream: string; scan: number; stand: Stand<S> },
 ): Promise<Page> {
-  const { stream, scan, from, limit, wanted = () => true, stand } = options;
+  const { stream, scan, from, limit, stand } = options;
   const viewed = await viewPage(jsm, stream, contract, { from, limit: scan });
-  const candidates = viewed.filter(wanted);
   const found: Standing[] = [];
-  let looked = 0;
-  while (found.length < limit && looked < candidates.length) {
-    const some = candidates.slice(looked, looked + limit - found.length);
+  for (let looked = 0; looked < viewed.length; ) {
+    // Few will be found where many had to be looked at, and then more at a time costs less.
+    const some = viewed.slice(looked, looked + Math.max(limit, looked));
+    const standings = await stand(some);
+    for (const [index, standing] of standings.entries()) {
+      if (standing === undefined) continue;
+      if (found.length === limit) return { found, next: some[index]?.seq };
+      found.push(standing);
+    }
     looked += some.length;
-    const standings = await Promise.all(some.map(stand));
-    found.push(...standings.filter((standing) => standing !== undefined));
   }
   const last = viewed.at(-1);
-  if (looked < candidates.length) return { found, next: candidates[looked]?.seq };
   return { found, next: last === undefined || viewed.length < scan ? undefined : last.seq + 1 };
 }

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { catalogueItem, key, orderCreated, readLast } from "../../nats/mod.ts";
+import { catalogueItem, checkoutState, key, message, orderCreated, readLast } from "../../nats/mod.ts";
 import { until } from "../../test/support/mod.ts";
 import type { Order } from "./decide.ts";
-import { body, openShop, readJson, type Shop } from "./test_shop.ts";
+import { body, openShop, readJson, type Shop, store } from "./test_shop.ts";
 
 let shop: Shop;
 let orders: Order[];
@@ -68,6 +68,22 @@ describe("GET /orders", () => {
     expect(ids).toEqual(idsOf(from, to));
     expect(pages).toBe(from === to ? 1 : 3);
     expect((await list(`state=${state}`)).orders.every((order) => order.state === state)).toBe(true);
+  });
+
+  it("lists an order by its state, whatever it was in when its timer was set", async () => {
+    const order = orders[10] as Order;
+    const states = key(checkoutState, order.orderId);
+    const { value: charging } = await readLast(shop.client.jsm, "CHECKOUT", states);
+    const enter = (state: string) =>
+      store(
+        shop.checkout,
+        message(checkoutState, order.orderId, { ...charging, state } as typeof charging & object),
+      );
+    await enter("fulfilling");
+    expect((await listAll("state=fulfilling&limit=1")).ids).toEqual([order.orderId]);
+    expect((await listAll("state=charging&limit=2")).ids).toEqual(idsOf(11, 15));
+    await enter("charging");
+    expect((await listAll("state=charging&limit=2")).ids).toEqual(idsOf(10, 15));
   });
 
   it("lists all orders with where each stands, oldest first, twenty a page", async () => {

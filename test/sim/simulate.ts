@@ -1,7 +1,8 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { type checkoutCancelled, checkoutState, checkoutTimer, key } from "../../nats/mod.ts";
-import { checkoutOf, expire } from "../../services/coordinator/handlers.ts";
+import { type checkoutCancelled, checkoutState, checkoutTimer, deadlinePassed, key } from "../../nats/mod.ts";
+import { checkoutOf } from "../../services/coordinator/handlers.ts";
+import { sweepOne } from "../../services/coordinator/sweep.ts";
 import { audit, type Fault } from "./audit.ts";
 import { Customers, initialStock } from "./customers.ts";
 import { Network, noFaults, randomFaults, type Value } from "./network.ts";
@@ -41,6 +42,7 @@ const ACK_WAIT_MS = 10_000;
 const SWEEP_EVERY_MS = 30_000;
 /** As in `sweep.ts`. */
 const SWEEP_GRACE_MS = 5_000;
+const LOOK_BACK_MS = 90_000;
 
 /** One run of the whole shop under faults, from the first order until nothing is left to happen. The same for the same seed. */
 export function simulate(seed: number, options: SimulationOptions = {}): Simulation {
@@ -131,7 +133,7 @@ const consumers = [
   ["CHECKOUT", "notification"],
 ] as const;
 
-/** What `sweep.ts` does: finds overdue checkouts without relying on a timer to fire. Until all have ended. */
+/** What `sweep.ts` does: finds overdue checkouts without relying on a timer to fire or to arrive. Until all have ended. */
 function* sweeps(
   shop: Shop,
   { time, say }: Surroundings,
@@ -144,16 +146,28 @@ function* sweeps(
       .filter(({ subject }) => subject.startsWith(`${checkoutTimer.subject}.`));
     if (time.now > HEAL_MS && customers.waiting === 0 && live.length === 0) return;
     const now = dateOf(time.now);
-    for (const { data } of live) {
-      const { orderId: id, deadline } = data as MessageShape<typeof checkoutTimer.schema>;
-      if (deadline === undefined || timestampMs(deadline) + SWEEP_GRACE_MS > now.getTime()) continue;
-      say("sweep", () => `${id} is overdue`);
+    const late = live.map(({ data }) => data as MessageShape<typeof checkoutTimer.schema>).filter(isLate);
+    const fired = store
+      .all("CHECKOUT")
+      .filter(
+        ({ subject, at }) => at > time.now - LOOK_BACK_MS && subject.startsWith(`${deadlinePassed.subject}.`),
+      )
+      .map(({ data }) => data as MessageShape<typeof deadlinePassed.schema>);
+    for (const { orderId: id } of [...late, ...fired]) {
       yield* shop.call("coordinator", (ledger) =>
         ledger.execute({
           keys: [key(checkoutState, id)],
-          decide: (view) => ({ messages: expire(checkoutOf(view, id), now, deadlines), result: true }),
+          decide: (view) => {
+            const messages = sweepOne(checkoutOf(view, id), now, deadlines);
+            if (messages.length > 0) say("sweep", () => `${id} is overdue`);
+            return { messages, result: true };
+          },
         }),
       );
+    }
+
+    function isLate({ deadline }: MessageShape<typeof checkoutTimer.schema>): boolean {
+      return deadline !== undefined && timestampMs(deadline) + SWEEP_GRACE_MS <= now.getTime();
     }
   }
 }

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shop/checkout/v1/checkout_state.proto.
  */
 export const file_shop_checkout_v1_checkout_state: GenFile = /*@__PURE__*/
-  fileDesc("CiVzaG9wL2NoZWNrb3V0L3YxL2NoZWNrb3V0X3N0YXRlLnByb3RvEhBzaG9wLmNoZWNrb3V0LnYxIvgBCg1DaGVja291dFN0YXRlEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchINCgVzdGF0ZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSLQoHaGlzdG9yeRgEIAMoCzIcLnNob3AuY2hlY2tvdXQudjEuVHJhbnNpdGlvbhIsCghkZWFkbGluZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoIZGVmZXJyZWQYBiADKAsyHy5zaG9wLmNoZWNrb3V0LnYxLkRlZmVycmVkRXZlbnQSEwoLY29tcGVuc2F0ZWQYByADKAkiUgoKVHJhbnNpdGlvbhINCgVzdGF0ZRgBIAEoCRImCgJhdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFY2F1c2UYAyABKAkiTgoNRGVmZXJyZWRFdmVudBINCgVldmVudBgBIAEoCRIuCgpleHBpcmVzX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp, file_shop_order_v1_order]);
+  fileDesc("CiVzaG9wL2NoZWNrb3V0L3YxL2NoZWNrb3V0X3N0YXRlLnByb3RvEhBzaG9wLmNoZWNrb3V0LnYxIqYCCg1DaGVja291dFN0YXRlEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchINCgVzdGF0ZRgCIAEoCRIOCgZyZWFzb24YAyABKAkSLQoHaGlzdG9yeRgEIAMoCzIcLnNob3AuY2hlY2tvdXQudjEuVHJhbnNpdGlvbhIsCghkZWFkbGluZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMQoIZGVmZXJyZWQYBiADKAsyHy5zaG9wLmNoZWNrb3V0LnYxLkRlZmVycmVkRXZlbnQSEwoLY29tcGVuc2F0ZWQYByADKAkSLAoIdGltZXJfYXQYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIlIKClRyYW5zaXRpb24SDQoFc3RhdGUYASABKAkSJgoCYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg0KBWNhdXNlGAMgASgJIk4KDURlZmVycmVkRXZlbnQSDQoFZXZlbnQYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp, file_shop_order_v1_order]);
 
 /**
  * checkout.state.<order>: one message per transition, each a full snapshot; the last one is the state. An event that is
@@ -69,6 +69,14 @@ export type CheckoutState = Message<"shop.checkout.v1.CheckoutState"> & {
    * @generated from field: repeated string compensated = 7;
    */
   compensated: string[];
+
+  /**
+   * When the timer that is set fires: at the deadline or before. Unset in an end state, and in a state that was stored
+   * before timers were left to stand, whose timer is for its deadline.
+   *
+   * @generated from field: google.protobuf.Timestamp timer_at = 8;
+   */
+  timerAt?: Timestamp | undefined;
 };
 
 /**

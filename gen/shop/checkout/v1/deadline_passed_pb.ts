@@ -15,7 +15,7 @@ export const file_shop_checkout_v1_deadline_passed: GenFile = /*@__PURE__*/
   fileDesc("CiZzaG9wL2NoZWNrb3V0L3YxL2RlYWRsaW5lX3Bhc3NlZC5wcm90bxIQc2hvcC5jaGVja291dC52MSJwCg5EZWFkbGluZVBhc3NlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgd2ZXJzaW9uGAIgASgFEg0KBXN0YXRlGAMgASgJEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcGIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
- * checkout.deadline_passed.<order>: a timer fired. A hint: ignored if the checkout has moved on since.
+ * checkout.deadline_passed.<order>: a timer fired. A hint: what it means, the checkout's state says.
  *
  * @generated from message shop.checkout.v1.DeadlinePassed
  */
@@ -33,11 +33,15 @@ export type DeadlinePassed = Message<"shop.checkout.v1.DeadlinePassed"> & {
   version: number;
 
   /**
+   * The state in which it was set, which may have been left since.
+   *
    * @generated from field: string state = 3;
    */
   state: string;
 
   /**
+   * When the timer was to fire: `timer_at` of the checkout, unless another one was set since.
+   *
    * @generated from field: google.protobuf.Timestamp deadline = 4;
    */
   deadline?: Timestamp | undefined;
