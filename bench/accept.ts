@@ -1,7 +1,8 @@
 import { startAcceptingShop } from "./accept_shop.ts";
 import { startBare } from "./bare.ts";
 import type { Benchmark, Context } from "./benchmark.ts";
-import { type Level, measureLevel, totalCpuMs } from "./measure.ts";
+import { failuresOf, measureLevels } from "./levels.ts";
+import { type Level, totalCpuMs } from "./measure.ts";
 import { count, number, type Result, table } from "./report.ts";
 import type { ShopTargetOptions } from "./shop.ts";
 import { medianOf } from "./stats.ts";
@@ -16,8 +17,6 @@ interface Side {
 
 /** At 256 in flight, the shop to the bare server. */
 const GOAL = { concurrency: 256, ratio: 0.7 } as const;
-
-const warmup = { concurrency: 16, seconds: 2 } as const;
 
 export const accept: Benchmark = {
   name: "accept",
@@ -36,23 +35,12 @@ export const accept: Benchmark = {
 
 async function measureSide(
   start: (options: ShopTargetOptions) => Promise<Target>,
-  { options, signal, folder, show, tell }: Context,
+  context: Context,
 ): Promise<Side> {
-  show("starting");
-  await using target = await start({ dataDir: folder("accept"), signal });
+  context.show("starting");
+  await using target = await start({ dataDir: context.folder("accept"), signal: context.signal });
   const { name, settings } = target;
-  await measureLevel(target, { ...warmup, signal });
-  const levels: Level[] = [];
-  for (const concurrency of options.concurrency) {
-    show(`${name}: ${concurrency} in flight`);
-    const level = await measureLevel(target, { concurrency, seconds: options.seconds, signal });
-    levels.push(level);
-    const errors = level.errors === 0 ? "" : `, ${level.errors} errors`;
-    tell(
-      `${name}: ${concurrency} in flight: ${number(level.perSecond)} a second, p99 ${number(level.end.p99)} ms${errors}`,
-    );
-  }
-  return { name, settings, levels };
+  return { name, settings, levels: await measureLevels(target, context) };
 }
 
 function report({ shop, bare, context }: { shop: Side; bare: Side; context: Context }): Result {
@@ -84,13 +72,7 @@ function report({ shop, bare, context }: { shop: Side; bare: Side; context: Cont
     versions: {},
     body: `${reading}\n\n${table([head, ...rows])}`,
     data: { shop, bare },
-    problems: sides.flatMap(({ name, levels }) =>
-      levels.flatMap(({ concurrency, errors, firstErrors }) =>
-        errors === 0
-          ? []
-          : [`${name}, ${concurrency} in flight: ${errors} errors: ${firstErrors.join("; ")}`],
-      ),
-    ),
+    problems: sides.flatMap(({ name, levels }) => failuresOf(name, levels)),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Benchmark, Context } from "./benchmark.ts";
 import { checkoutReport } from "./checkout_report.ts";
-import { type Level, measureLevel } from "./measure.ts";
-import { number } from "./report.ts";
+import { measureLevels, measureOne } from "./levels.ts";
+import type { Level } from "./measure.ts";
 import { shopSyncs } from "./shop_syncs.ts";
 import { medianOf } from "./stats.ts";
 import { skus, type Target } from "./target.ts";
@@ -25,9 +25,6 @@ export interface Missing {
   readonly reason: string;
 }
 
-/** Code that has not run often is slow, and that is not what is measured. */
-const warmup = { concurrency: 16, seconds: 2 } as const;
-
 export const checkout: Benchmark = {
   name: "checkout",
   description: "whole checkouts, this shop and its peers, one after the other",
@@ -45,7 +42,8 @@ export const checkout: Benchmark = {
           continue;
         }
         await using target = started;
-        runs.set(name, [...(runs.get(name) ?? []), await measureTarget(target, context)]);
+        const before = runs.get(name) ?? [];
+        runs.set(name, [...before, await measureTarget(target, context, before[0])]);
       }
     }
     const medians = options.targets.flatMap((name) => {
@@ -74,32 +72,19 @@ async function start(name: string, { folder, signal }: Context): Promise<Target 
   }
 }
 
-async function measureTarget(target: Target, context: Context): Promise<TargetRun> {
-  const { options, signal, show } = context;
+/** @param first What the first round came to. */
+async function measureTarget(target: Target, context: Context, first?: TargetRun): Promise<TargetRun> {
   const { name, versions, settings } = target;
-  const measure = async (concurrency: number, about: string, only: readonly string[] = skus) => {
-    show(`${name}: ${about}`);
-    const level = await measureLevel(target, { concurrency, seconds: options.seconds, skus: only, signal });
-    context.tell(`${name}: ${about}: ${summary(level)}`);
-    return level;
-  };
-  await measureLevel(target, { ...warmup, signal });
-  const levels: Level[] = [];
-  for (const concurrency of options.concurrency) {
-    levels.push(await measure(concurrency, `${concurrency} in flight`));
-  }
-  const { concurrency } = bestOf(levels);
-  const hot = await measure(concurrency, `${concurrency} in flight, one sku`, skus.slice(0, 1));
-  const spread = await measure(concurrency, `${concurrency} in flight, ${skus.length} skus again`);
+  const levels = await measureLevels(target, context);
+  // In every round the same, so that there is a median of it.
+  const { concurrency } = first?.hot ?? bestOf(levels);
+  const one = { concurrency, skus: skus.slice(0, 1), about: ", one sku" };
+  const hot = await measureOne(target, context, one);
+  const spread = await measureOne(target, context, { concurrency, about: `, ${skus.length} skus again` });
   return { name, versions, settings, levels, hot, spread };
 }
 
 /** The level with the most orders a second. */
 export function bestOf(levels: readonly Level[]): Level {
   return levels.reduce((best, level) => (level.perSecond > best.perSecond ? level : best));
-}
-
-function summary({ perSecond, end, errors }: Level): string {
-  const figures = `${number(perSecond)} a second, p50 ${number(end.p50)} ms, p99 ${number(end.p99)} ms`;
-  return errors === 0 ? figures : `${figures}, ${errors} errors`;
 }

@@ -1,7 +1,8 @@
 import type { Options } from "./benchmark.ts";
 import { bestOf, type Missing, type TargetRun } from "./checkout.ts";
+import { failuresOf } from "./levels.ts";
 import { type Level, totalCpuMs } from "./measure.ts";
-import { count, number, type Result, table } from "./report.ts";
+import { count, named, number, type Result, table } from "./report.ts";
 import type { SyncCounts } from "./shop_syncs.ts";
 import { skus } from "./target.ts";
 
@@ -18,9 +19,7 @@ export function checkoutReport(
 ): Result {
   const { options, missing, syncs } = found;
   const failures = runs.flatMap(({ name, levels, hot, spread }) =>
-    [...levels, hot, spread].flatMap(({ concurrency, errors, firstErrors }) =>
-      errors === 0 ? [] : [`${name}, ${concurrency} in flight: ${errors} errors: ${firstErrors.join("; ")}`],
-    ),
+    failuresOf(name, [...levels, hot, spread]),
   );
   const absent = missing.map(({ name, reason }) => `${name} was not measured: ${reason}`);
   return {
@@ -32,7 +31,7 @@ export function checkoutReport(
       ...(syncs === undefined ? [] : [syncsSetting(syncs)]),
       ...runs.flatMap(({ name, settings }) => settings.map((setting) => `${name}: ${setting}`)),
     ],
-    versions: Object.assign({}, ...runs.map(({ versions }) => versions)),
+    versions: Object.fromEntries(runs.map(({ name, versions }) => [name, `(${named(versions)})`])),
     body: [
       reading,
       ...runs.flatMap((run) => targetPart(run, run.name === "shop" ? syncs : undefined)),

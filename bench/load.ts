@@ -60,7 +60,6 @@ export async function runLoad<S>(
 
   const customer = async () => {
     while (placing) {
-      // I only look at the clock once per order: the target tells how long it took.
       const counted = measuring;
       try {
         const { acceptedMs, endedMs } = await checkout(orders());

@@ -48,10 +48,6 @@ export function count(value: number): string {
 export function section(result: Result, setting: Setting): string {
   const { title, settings, body, problems } = result;
   const versions = { ...setting.versions, ...result.versions };
-  const facts = (all: Facts) =>
-    Object.entries(all)
-      .map(([name, value]) => `${name} ${value}`)
-      .join(", ");
   return [
     `## ${title}`,
     `${setting.date.toISOString().slice(0, 16).replace("T", " ")} UTC, \`${setting.command}\``,
@@ -59,10 +55,17 @@ export function section(result: Result, setting: Setting): string {
     body,
     `### Setting\n\n${list([
       ...Object.entries(setting.machine).map(([name, value]) => `${name}: ${value}`),
-      `versions: ${facts(versions)}`,
+      `versions: ${named(versions)}`,
       ...settings,
     ])}`,
   ].join("\n\n");
+}
+
+/** `hono 4.13.19, undici 7.30.2`. */
+export function named(facts: Facts): string {
+  return Object.entries(facts)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(", ");
 }
 
 function list(lines: readonly string[]): string {

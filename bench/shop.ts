@@ -77,6 +77,7 @@ function targetOf(
     settings: [
       `As \`npm start\` runs it: nats-server and ${shopServices.length} services, each its own process under Node's permission model.`,
       "Durable at every step: nothing is acknowledged before it is synced to the disk (`sync_interval: always`), one copy.",
+      "What nats-server gathers of a batch before it stores it is in memory where there is a /dev/shm, as under `npm start`.",
       "Logs at the default level, one line for each order and effect, to a file.",
     ],
     pids: () => pidsOf(shop, names),

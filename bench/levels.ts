@@ -1,0 +1,51 @@
+import type { Context } from "./benchmark.ts";
+import { type Level, type Measured, measureLevel } from "./measure.ts";
+import { count, number } from "./report.ts";
+import { skus as allSkus } from "./target.ts";
+
+/** What is measured, under the name that it has in what is told. */
+type Named = Measured & { readonly name: string };
+
+/** Code that has not run often is slow, and that is not what is measured. */
+const warmup = { concurrency: 16, seconds: 2 } as const;
+
+/** Warms the target up, then measures the levels that the command line asks for, one after the other. */
+export async function measureLevels(target: Named, context: Context): Promise<Level[]> {
+  const { options, signal } = context;
+  await measureLevel(target, { ...warmup, signal });
+  const levels: Level[] = [];
+  for (const concurrency of options.concurrency) {
+    levels.push(await measureOne(target, context, { concurrency }));
+  }
+  return levels;
+}
+
+/** Measures one level, and tells how it came out. */
+export async function measureOne(
+  target: Named,
+  { options, signal, show, tell }: Context,
+  {
+    concurrency,
+    skus = allSkus,
+    about = "",
+  }: { concurrency: number; skus?: readonly string[]; about?: string },
+): Promise<Level> {
+  const what = `${target.name}: ${count(concurrency)} in flight${about}`;
+  show(what);
+  const level = await measureLevel(target, { concurrency, seconds: options.seconds, skus, signal });
+  const { perSecond, end, errors } = level;
+  const failed = errors === 0 ? "" : `, ${count(errors)} errors`;
+  tell(
+    `${what}: ${number(perSecond)} a second, p50 ${number(end.p50)} ms, p99 ${number(end.p99)} ms${failed}`,
+  );
+  return level;
+}
+
+/** A line for each level at which orders failed. */
+export function failuresOf(name: string, levels: readonly Level[]): string[] {
+  return levels
+    .filter(({ errors }) => errors > 0)
+    .map(({ concurrency, errors, firstErrors }) => {
+      return `${name}, ${count(concurrency)} in flight: ${count(errors)} errors: ${firstErrors.join("; ")}`;
+    });
+}
