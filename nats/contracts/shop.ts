@@ -19,7 +19,6 @@ import { ScreeningSchema } from "../../gen/shop/fraud/v1/screening_pb.ts";
 import { FulfillmentFailedSchema } from "../../gen/shop/fulfillment/v1/fulfillment_failed_pb.ts";
 import { OrderActivatedSchema } from "../../gen/shop/fulfillment/v1/order_activated_pb.ts";
 import { OrderShippedSchema } from "../../gen/shop/fulfillment/v1/order_shipped_pb.ts";
-import { ShipmentSchema } from "../../gen/shop/fulfillment/v1/shipment_pb.ts";
 import { ItemSchema } from "../../gen/shop/inventory/v1/item_pb.ts";
 import { ItemPricedSchema } from "../../gen/shop/inventory/v1/item_priced_pb.ts";
 import { ReservationSchema } from "../../gen/shop/inventory/v1/reservation_pb.ts";
@@ -82,8 +81,9 @@ export const paymentDeclined = contract("payment.declined", PaymentDeclinedSchem
 export const paymentRefunded = contract("payment.refunded", PaymentRefundedSchema);
 export const paymentVoided = contract("payment.voided", PaymentVoidedSchema);
 
-/** State. */
+/** State of an order that was not cleared at once. */
 export const screening = contract("fraud.screening", ScreeningSchema);
+/** State of an order that was. */
 export const orderCleared = contract("fraud.order_cleared", OrderClearedSchema);
 export const orderFlagged = contract("fraud.order_flagged", OrderFlaggedSchema);
 export const reviewApproved = contract("fraud.review_approved", ReviewApprovedSchema);
@@ -93,8 +93,7 @@ export const reviewExpired = contract("fraud.review_expired", ReviewExpiredSchem
 export const reviewTimer = contract("fraud.review_timer", ReviewDueSchema, { keep: "latest" });
 export const reviewDue = contract("fraud.review_due", ReviewDueSchema);
 
-/** State. */
-export const shipment = contract("fulfillment.shipment", ShipmentSchema);
+/** State, as are the other two: an order has one of them at most. */
 export const orderShipped = contract("fulfillment.shipped", OrderShippedSchema);
 export const orderActivated = contract("fulfillment.activated", OrderActivatedSchema);
 export const fulfillmentFailed = contract("fulfillment.failed", FulfillmentFailedSchema);

@@ -14,8 +14,16 @@ import {
   requestDeadline,
   toCursor,
 } from "../../lib/mod.ts";
-import { key, type Ledger, reviewTimer, screening, viewLast, viewPage } from "../../nats/mod.ts";
-import { decideReview, type Screening } from "./decide.ts";
+import {
+  key,
+  type Ledger,
+  orderCleared,
+  reviewTimer,
+  screening,
+  viewLast,
+  viewPage,
+} from "../../nats/mod.ts";
+import { decideReview, type Screening, screeningKeys, screeningOf } from "./decide.ts";
 
 const query = {
   /** Only what waits for somebody is listed. */
@@ -63,7 +71,10 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
     })
     .get("/reviews/:order", operator, async (context) => {
       const orderId = readOrderId(context.req.param("order"), unknownReview);
-      const found = await viewLast(jsm, ledger.stream, key(screening, orderId));
+      const found = screeningOf(
+        await viewLast(jsm, ledger.stream, key(screening, orderId)),
+        await viewLast(jsm, ledger.stream, key(orderCleared, orderId)),
+      );
       if (found === undefined) throw unknownReview(orderId);
       return context.json(toJson(found));
     })
@@ -72,7 +83,7 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
       const verdict = await readBody(context.req.raw, DecisionBody);
       const review = await ledger.execute(
         {
-          keys: [key(screening, orderId)],
+          keys: screeningKeys(orderId),
           trace: context.var.trace,
           decide: (view) => decideReview(view, orderId, { ...verdict, now: now() }),
         },

@@ -118,10 +118,7 @@ describe("fraud", () => {
       await command(service, screenOrder, "twice-2", flagged("twice-2"));
     }
     await settled(service);
-    expect(await stored(service, "twice-1")).toEqual({
-      "fraud.screening.twice-1": 1,
-      "fraud.order_cleared.twice-1": 1,
-    });
+    expect(await stored(service, "twice-1")).toEqual({ "fraud.order_cleared.twice-1": 1 });
     expect(await stored(service, "twice-2")).toEqual({
       "fraud.screening.twice-2": 1,
       "fraud.order_flagged.twice-2": 1,
@@ -144,6 +141,44 @@ describe("fraud", () => {
       order_id: "closed-1",
       status: "closed",
       evidence: [],
+    });
+  });
+
+  it("closes nothing of an order that is cleared, and clears nothing twice though its review was closed", async () => {
+    await command(service, screenOrder, "cleared-1", ordinary("cleared-1"));
+    await command(service, closeReview, "cleared-1", { orderId: "cleared-1" });
+    await command(service, closeReview, "closed-2", { orderId: "closed-2" });
+    for (let n = 1; n <= 2; n++) await command(service, screenOrder, "closed-2", ordinary("closed-2"));
+    await settled(service);
+    expect(await stored(service, "cleared-1")).toEqual({ "fraud.order_cleared.cleared-1": 1 });
+    expect(await stored(service, "closed-2")).toEqual({
+      "fraud.screening.closed-2": 1,
+      "fraud.order_cleared.closed-2": 1,
+    });
+    expect(await (await get("/reviews/closed-2")).json()).toMatchObject({ status: "closed" });
+  });
+
+  it("GET /reviews/{order} shows an order that was cleared", async () => {
+    const { order } = flagged("cleared-2");
+    const shippingAddress = { ...order?.shippingAddress, line1: "12 High Street", postalCode: "YO1 7HH" };
+    const init = { order: { ...order, shippingAddress } } as MessageInitShape<typeof screenOrder.schema>;
+    await command(service, screenOrder, "cleared-2", init);
+    await settled(service);
+    expect(await (await get("/reviews/cleared-2")).json()).toEqual({
+      order_id: "cleared-2",
+      status: "cleared",
+      evidence: [],
+      total_cents: 1_200,
+      currency: "EUR",
+      customer: { id: "cus_1", email: "ada@example.com", plan: "standard" },
+      shipping_address: {
+        name: "Ada",
+        line1: "12 High Street",
+        line2: "",
+        city: "York",
+        postal_code: "YO1 7HH",
+        country: "GB",
+      },
     });
   });
 

@@ -2,10 +2,13 @@ import { create, type MessageShape } from "@bufbuild/protobuf";
 import { timestampDate, timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { CloseReviewSchema } from "../../gen/shop/checkout/v1/close_review_pb.ts";
 import type { ScreenOrderSchema } from "../../gen/shop/checkout/v1/screen_order_pb.ts";
+import type { OrderClearedSchema } from "../../gen/shop/fraud/v1/order_cleared_pb.ts";
 import type { ReviewDueSchema } from "../../gen/shop/fraud/v1/review_due_pb.ts";
-import { DecisionSchema, type ScreeningSchema } from "../../gen/shop/fraud/v1/screening_pb.ts";
+import { DecisionSchema, ScreeningSchema } from "../../gen/shop/fraud/v1/screening_pb.ts";
+import type { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
 import {
   closeReview,
+  type Key,
   key,
   message,
   type Outgoing,
@@ -24,6 +27,7 @@ import type { Decision, Handler, Outcome, View } from "../../nats/mod.ts";
 import { evaluate } from "./rules.ts";
 
 export type Screening = MessageShape<typeof ScreeningSchema>;
+type Order = MessageShape<typeof OrderSchema>;
 
 export interface FraudOptions {
   /** How long a review stays open. */
@@ -32,27 +36,28 @@ export interface FraudOptions {
 
 const nothing: Outcome = { kind: "done", messages: [] };
 
-/** Everything that fraud does about a message. */
+/**
+ * Everything that fraud does about a message.
+ *
+ * An order that is cleared at once has one message, `order_cleared`, and nothing is read before it is stored: two clearances
+ * are one by its guard. So an order whose review was closed before it came, or at the same time, may be cleared as well.
+ * That does no harm: a review is closed only of an order that is being cancelled, and the checkout ignores the clearance of
+ * such an order in every state from there on.
+ */
 export function handlers({ reviewTtlMs }: FraudOptions) {
-  /** Clears an order or opens a review of it, once. An order whose review was closed before it came stays closed. */
+  /** Clears an order or opens a review of it, once. No review is opened of an order that was closed before it came. */
   const screen: Handler<typeof ScreenOrderSchema> = {
     contract: screenOrder,
-    keys: (_, id) => [key(screening, id)],
+    keys: ({ order }, id) => (isClear(order) ? [key(orderCleared, id)] : screeningKeys(id)),
+    begins: ({ order }, id) => [isClear(order) ? key(orderCleared, id) : key(screening, id)],
     decide(view, { order }, { now }) {
       if (order === undefined)
         return { kind: "dead", reason: "Cannot screen an order: the command has none" };
       const { orderId } = order;
-      if (view.get(screening, orderId) !== undefined) return nothing;
+      if (view.get(orderCleared, orderId) !== undefined) return nothing;
       const evidence = evaluate(order);
-      if (evidence.length === 0) {
-        return {
-          kind: "done",
-          messages: [
-            message(screening, orderId, { orderId, order, status: "cleared" }),
-            message(orderCleared, orderId, { orderId }),
-          ],
-        };
-      }
+      if (evidence.length === 0) return { kind: "done", messages: [clear(order)] };
+      if (view.get(screening, orderId) !== undefined) return nothing;
       const expires = new Date(now.getTime() + reviewTtlMs);
       const flaggedAt = timestampFromDate(now);
       const expiresAt = timestampFromDate(expires);
@@ -86,9 +91,9 @@ export function handlers({ reviewTtlMs }: FraudOptions) {
    */
   const close: Handler<typeof CloseReviewSchema> = {
     contract: closeReview,
-    keys: (_, id) => [key(screening, id)],
+    keys: (_, id) => screeningKeys(id),
     decide(view, { orderId }) {
-      const before = view.get(screening, orderId);
+      const before = screeningIn(view, orderId);
       if (before === undefined) {
         return { kind: "done", messages: [message(screening, orderId, { orderId, status: "closed" })] };
       }
@@ -116,6 +121,42 @@ export function handlers({ reviewTtlMs }: FraudOptions) {
   return [screen, close, expire] as const;
 }
 
+/** All that tells what became of the screening of an order. */
+export function screeningKeys(orderId: string): readonly Key[] {
+  return [key(screening, orderId), key(orderCleared, orderId)];
+}
+
+/** What became of the screening of an order; undefined: it has not been screened. */
+function screeningIn(view: View, orderId: string): Screening | undefined {
+  return screeningOf(view.get(screening, orderId), view.get(orderCleared, orderId));
+}
+
+/** The screening of an order out of what is stored: of one that was cleared at once, only that. */
+export function screeningOf(
+  stored: Screening | undefined,
+  cleared: MessageShape<typeof OrderClearedSchema> | undefined,
+): Screening | undefined {
+  if (stored !== undefined || cleared === undefined) return stored;
+  const { orderId, order } = cleared;
+  return create(ScreeningSchema, { orderId, status: "cleared", ...(order && { order }) });
+}
+
+function isClear(order: Order | undefined): boolean {
+  return order !== undefined && evaluate(order).length === 0;
+}
+
+/** With what a reviewer may want to see of it, and no more: every service can read it. */
+function clear({ orderId, customer, shippingAddress, totalCents, currency }: Order): Outgoing {
+  const order = {
+    orderId,
+    totalCents,
+    currency,
+    ...(customer && { customer }),
+    ...(shippingAddress && { shippingAddress }),
+  };
+  return message(orderCleared, orderId, { orderId, order });
+}
+
 /** What a reviewer makes of an order. */
 export interface Verdict {
   decision: "approve" | "reject";
@@ -139,7 +180,7 @@ export function decideReview(
   orderId: string,
   { now, ...verdict }: Verdict & { now: Date },
 ): Decision<Answer> {
-  const before = view.get(screening, orderId);
+  const before = screeningIn(view, orderId);
   if (before === undefined) return { messages: [], result: { kind: "unknown" } };
   if (before.status !== "in_review") return { messages: [], result: alreadyOver(before, verdict) };
   if (deadline(before) <= now.getTime()) {

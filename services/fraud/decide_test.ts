@@ -4,10 +4,10 @@ import { describe, expect, it } from "vitest";
 import { CloseReviewSchema } from "../../gen/shop/checkout/v1/close_review_pb.ts";
 import { ScreenOrderSchema } from "../../gen/shop/checkout/v1/screen_order_pb.ts";
 import { ReviewDueSchema } from "../../gen/shop/fraud/v1/review_due_pb.ts";
-import { message, screening } from "../../nats/contracts/mod.ts";
+import { message, orderCleared, screening } from "../../nats/contracts/mod.ts";
 import type { AnyHandler } from "../../nats/mod.ts";
 import { firstDelivery, MemoryView } from "../../test/support/mod.ts";
-import { decideReview, handlers } from "./decide.ts";
+import { decideReview, handlers, screeningOf } from "./decide.ts";
 
 const ttlMs = 60_000;
 const [screen, close, expire] = handlers({ reviewTtlMs: ttlMs });
@@ -34,13 +34,17 @@ function screened(status: Status): MemoryView {
   const made = { approved: "approve", rejected: "reject" }[status as string];
   const decision = made === undefined ? {} : { decision: { decision: made, reviewer: "eve", note: "" } };
   const view = new MemoryView();
-  view.store([message(screening, "o1", { orderId: "o1", status, expiresAt, ...decision })]);
+  view.store([
+    status === "cleared"
+      ? message(orderCleared, "o1", { orderId: "o1" })
+      : message(screening, "o1", { orderId: "o1", status, expiresAt, ...decision }),
+  ]);
   view.log.length = 0;
   return view;
 }
 
 function statusOf(view: MemoryView): string | undefined {
-  return view.get(screening, "o1")?.status;
+  return screeningOf(view.get(screening, "o1"), view.get(orderCleared, "o1"))?.status;
 }
 
 function handle(view: MemoryView, handler: AnyHandler, command: Message, now: Date = start) {
@@ -50,9 +54,37 @@ function handle(view: MemoryView, handler: AnyHandler, command: Message, now: Da
 describe("screen", () => {
   it("clears an order that no rule speaks against", () => {
     const view = new MemoryView();
-    expect(handle(view, screen, ordinary).subjects).toEqual(["fraud.screening.o1", "fraud.order_cleared.o1"]);
+    expect(handle(view, screen, ordinary).subjects).toEqual(["fraud.order_cleared.o1"]);
     expect(statusOf(view)).toBe("cleared");
+    expect(handle(view, screen, ordinary).subjects).toEqual([]);
   });
+
+  it("says of an order that is cleared who it is for and for how much, and nothing of the means of payment", () => {
+    const view = new MemoryView();
+    const customer = { id: "cus_1", email: "ada@example.com", plan: "standard" };
+    const shippingAddress = { name: "Ada", line1: "12 High Street" };
+    const lines = [{ sku: "mug", quantity: 1 }];
+    const paid = { customer, shippingAddress, lines, paymentToken: "tok_visa" };
+    handle(
+      view,
+      screen,
+      create(ScreenOrderSchema, { order: { orderId: "o1", totalCents: 1_200n, ...paid } }),
+    );
+    expect(view.get(orderCleared, "o1")).toMatchObject({
+      orderId: "o1",
+      order: { orderId: "o1", totalCents: 1_200n, customer, shippingAddress, lines: [], paymentToken: "" },
+    });
+  });
+
+  it.each([ordinary, suspicious])(
+    "names what begins with it, which is what its guard protects",
+    (command) => {
+      const view = new MemoryView();
+      const begun = screen.begins?.(command, "o1").map(({ subject }) => subject) ?? [];
+      expect(handle(view, screen, command).subjects).toEqual(expect.arrayContaining(begun));
+      expect(screen.keys(command, "o1").map(({ subject }) => subject)).toEqual(expect.arrayContaining(begun));
+    },
+  );
 
   it("opens a review with its evidence and a timer", () => {
     const view = new MemoryView();
@@ -76,14 +108,19 @@ describe("screen", () => {
     expect(view.log[2]?.schedule).toEqual({ at: expires, target: "fraud.review_due.o1" });
   });
 
-  it.each(statuses)("does nothing for an order that is %s", (status) => {
-    const view = screened(status);
-    for (const command of [ordinary, suspicious]) {
-      expect(handle(view, screen, command)).toEqual({
-        outcome: { kind: "done", messages: [] },
-        subjects: [],
-      });
-    }
+  it.each(statuses)("opens no review of an order that is %s", (status) => {
+    expect(handle(screened(status), screen, suspicious)).toEqual({
+      outcome: { kind: "done", messages: [] },
+      subjects: [],
+    });
+  });
+
+  it("clears an order that was closed before it came, whose checkout does not listen any more", () => {
+    const view = screened("closed");
+    expect(handle(view, screen, ordinary).subjects).toEqual(["fraud.order_cleared.o1"]);
+    expect(statusOf(view)).toBe("closed");
+    for (const command of [ordinary, suspicious]) expect(handle(view, screen, command).subjects).toEqual([]);
+    expect(handle(view, close, closeCommand).subjects).toEqual([]);
   });
 
   it("gives up on a command without an order", () => {

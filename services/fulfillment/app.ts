@@ -1,10 +1,16 @@
 import type { MessageShape } from "@bufbuild/protobuf";
-import { timestampDate } from "@bufbuild/protobuf/wkt";
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import type { ShipmentSchema } from "../../gen/shop/fulfillment/v1/shipment_pb.ts";
 import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
-import { key, type Ledger, shipment, viewLast } from "../../nats/mod.ts";
+import {
+  fulfillmentFailed,
+  key,
+  type Ledger,
+  orderActivated,
+  orderShipped,
+  viewLast,
+} from "../../nats/mod.ts";
 
 /**
  * `GET /shipments/{order}` → `{"order_id","kind","status","carrier"?,"tracking_number"?,"failure"?,"steps":[{"name","at"}]}`.
@@ -16,9 +22,16 @@ export function routes(
 ): Hono<Env> {
   return app.get("/shipments/:order", async (context) => {
     const orderId = readOrderId(context.req.param("order"), unknownShipment);
-    const found = await viewLast(jsm, ledger.stream, key(shipment, orderId));
-    if (found === undefined) throw unknownShipment(orderId);
-    return context.json(toJson(found));
+    // An order has one of them at most.
+    const [shipped, activated, failed] = await Promise.all([
+      viewLast(jsm, ledger.stream, key(orderShipped, orderId)),
+      viewLast(jsm, ledger.stream, key(orderActivated, orderId)),
+      viewLast(jsm, ledger.stream, key(fulfillmentFailed, orderId)),
+    ]);
+    if (shipped !== undefined) return context.json(shippedToJson(shipped));
+    if (activated !== undefined) return context.json(activatedToJson(activated));
+    if (failed !== undefined) return context.json(failedToJson(failed));
+    throw unknownShipment(orderId);
   });
 }
 
@@ -29,15 +42,27 @@ function unknownShipment(orderId: string): Problem {
   });
 }
 
-/** Without the parts that this shipment has not got. */
-function toJson(found: MessageShape<typeof ShipmentSchema>) {
+function shippedToJson(shipped: MessageShape<typeof orderShipped.schema>) {
   return {
-    order_id: found.orderId,
-    kind: found.kind,
-    status: found.status,
-    carrier: found.carrier || undefined,
-    tracking_number: found.trackingNumber || undefined,
-    failure: found.failure || undefined,
-    steps: found.steps.map(({ name, at }) => ({ name, at: at && timestampDate(at).toISOString() })),
+    order_id: shipped.orderId,
+    kind: "shipment",
+    status: "shipped",
+    carrier: shipped.carrier,
+    tracking_number: shipped.trackingNumber,
+    steps: [step("packed", shipped.packedAt), step("shipped", shipped.shippedAt)],
   };
+}
+
+function activatedToJson({ orderId, activatedAt }: MessageShape<typeof orderActivated.schema>) {
+  const steps = [step("activated", activatedAt)];
+  return { order_id: orderId, kind: "activation", status: "activated", steps };
+}
+
+function failedToJson({ orderId, failure, failedAt }: MessageShape<typeof fulfillmentFailed.schema>) {
+  const steps = [step("failed", failedAt)];
+  return { order_id: orderId, kind: "shipment", status: "failed", failure, steps };
+}
+
+function step(name: string, at: Timestamp | undefined) {
+  return { name, at: at && timestampDate(at).toISOString() };
 }

@@ -63,7 +63,7 @@ const at = expect.stringMatching(/^\d{4}-.*Z$/);
 describe("fulfillment", () => {
   it("ships an order once though the command comes twice", async () => {
     await fulfillTwice("o1", { shippingPriority: "express" });
-    expect(await stored("o1")).toEqual({ "fulfillment.shipment.o1": 1, "fulfillment.shipped.o1": 1 });
+    expect(await stored("o1")).toEqual({ "fulfillment.shipped.o1": 1 });
     expect(await shipmentOf("o1")).toEqual({
       order_id: "o1",
       kind: "shipment",
@@ -79,7 +79,7 @@ describe("fulfillment", () => {
 
   it("activates a trial once though the command comes twice", async () => {
     await fulfillTwice("o2", { customer: { plan: "trial" } });
-    expect(await stored("o2")).toEqual({ "fulfillment.shipment.o2": 1, "fulfillment.activated.o2": 1 });
+    expect(await stored("o2")).toEqual({ "fulfillment.activated.o2": 1 });
     expect(await shipmentOf("o2")).toEqual({
       order_id: "o2",
       kind: "activation",
@@ -90,7 +90,7 @@ describe("fulfillment", () => {
 
   it("fails an order once though the command comes twice", async () => {
     await fulfillTwice("o3", { lines: [{ sku: "broken", quantity: 1 }] });
-    expect(await stored("o3")).toEqual({ "fulfillment.shipment.o3": 1, "fulfillment.failed.o3": 1 });
+    expect(await stored("o3")).toEqual({ "fulfillment.failed.o3": 1 });
     expect(await shipmentOf("o3")).toEqual({
       order_id: "o3",
       kind: "shipment",

@@ -4,12 +4,14 @@ import {
   type Contract,
   checkoutState,
   decode,
+  fulfillmentFailed,
+  orderActivated,
   orderCreated,
+  orderShipped,
   payment,
   paymentCaptured,
   paymentRefunded,
   reservation,
-  shipment,
   splitSubject,
 } from "../../nats/mod.ts";
 
@@ -139,8 +141,14 @@ const readers: Record<string, (facts: Facts, data: Uint8Array) => void> = Object
   reader(paymentRefunded, (facts, { amountCents }) => {
     facts.refundedCents += amountCents;
   }),
-  reader(shipment, (facts, { status }) => {
-    facts.shipment = status;
+  reader(orderShipped, (facts) => {
+    facts.shipment = "shipped";
+  }),
+  reader(orderActivated, (facts) => {
+    facts.shipment = "activated";
+  }),
+  reader(fulfillmentFailed, (facts) => {
+    facts.shipment = "failed";
   }),
 ]);
 

@@ -15,7 +15,6 @@ import {
   payment,
   paymentCaptured,
   reservation,
-  shipment,
   stockReserved,
 } from "../../nats/mod.ts";
 import { type Client, startNats, until } from "../../test/support/mod.ts";
@@ -113,7 +112,7 @@ async function complete(orderId: string, reserved = 2n): Promise<void> {
   await store(stock(reserved), held(orderId), message(stockReserved, orderId, { orderId }));
   const books = { orderId, status: "captured", capturedCents: 2_400n };
   await store(message(payment, orderId, books), message(paymentCaptured, orderId, { amountCents: 2_400n }));
-  await store(message(shipment, orderId, { status: "shipped" }), message(orderShipped, orderId, {}));
+  await store(message(orderShipped, orderId, { orderId }));
   await store(at(orderId, ["created", "reserving", "completed"]), message(checkoutCompleted, orderId, {}));
 }
 

@@ -1,10 +1,11 @@
 import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import { timestampFromDate } from "@bufbuild/protobuf/wkt";
+import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import * as contracts from "../../nats/contracts/mod.ts";
 import {
   type Contract,
   checkoutState,
   deadlinePassed,
+  type Key,
   type Outgoing,
   orderCancelRequested,
   reviewDue,
@@ -12,12 +13,15 @@ import {
   subjectOf,
 } from "../../nats/contracts/mod.ts";
 import { type AnyHandler, newTrace, type Outcome, type View } from "../../nats/mod.ts";
-import { decideReview } from "../../services/fraud/decide.ts";
+import { decideReview, screeningKeys } from "../../services/fraud/decide.ts";
 import type { Answer, Effect } from "../../services/payment/decide.ts";
 import { Interner, textOf } from "./intern.ts";
-import { cells, DEADLINE, NOW, orderId, type World } from "./world.ts";
+import { cells, DEADLINE, FIRED, LATE, NOW, orderId, TIMER, type World } from "./world.ts";
 
 type Value = MessageShape<DescMessage>;
+type Checkout = MessageShape<typeof checkoutState.schema>;
+
+const CHECKOUT = cells.indexOf("checkout");
 
 /** A message that was stored for somebody to take. */
 export interface Sent {
@@ -42,11 +46,7 @@ export interface Change {
   readonly says: readonly number[];
   readonly outcome: "done" | "perform" | "retry" | "dead";
   readonly effect?: Effect;
-  /** The checkout stays in its state and has another deadline. */
-  readonly again: boolean;
 }
-
-const LATE = new Date(DEADLINE.getTime() + 1);
 
 /**
  * The services' own decisions, made once for each state of the entities that they name: they are pure, so that making
@@ -60,8 +60,9 @@ export class Decisions {
   /** The customer's request to cancel. */
   readonly cancel: number;
   readonly #made = new Map<string, Change>();
+  readonly #choices = new Map<string, readonly Change[]>();
   readonly #named: (readonly number[])[] = [];
-  readonly #oldTimers = new Map<string, number>();
+  readonly #firedTimers = new Map<string, number>();
   readonly #subjects: readonly string[];
 
   constructor(world: World) {
@@ -73,12 +74,20 @@ export class Decisions {
     this.#subjects = cells.map((cell) => world.keys[cell].subject);
   }
 
-  /** What the message's consumer decides about it. */
-  receive(message: number, state: readonly number[]): Change {
+  /** What the message's consumer may decide about it: that depends on when it comes. */
+  receive(message: number, state: readonly number[]): readonly Change[] {
     const sent = this.sent.get(message);
-    return this.#make(`m${message}`, message, state, (handler, view) =>
-      handler.decide(view, sent.value, deliveryOf(sent)),
+    const name = this.#nameOf(`m${message}`, message, state);
+    const known = this.#choices.get(name);
+    if (known !== undefined) return known;
+    const made = this.#clocksOf(message).map((now) =>
+      this.#make(`${now.getTime()} m${message}`, message, state, (handler, view) =>
+        handler.decide(view, sent.value, deliveryOf(sent, now)),
+      ),
     );
+    const choices = [...new Map(made.map((change) => [textOf(change), change])).values()];
+    this.#choices.set(name, choices);
+    return choices;
   }
 
   /** What the service that has begun an effect because of a message makes of the answer. */
@@ -86,31 +95,31 @@ export class Decisions {
     const sent = this.sent.get(message);
     return this.#make(`f${message} ${answer.kind}`, message, state, (handler, view) => {
       if (handler.conclude === undefined) throw new TypeError(`Cannot conclude ${sent.kind}`);
-      return handler.conclude(view, sent.value, answer, deliveryOf(sent));
+      return handler.conclude(view, sent.value, answer, deliveryOf(sent, NOW));
     });
   }
 
   /** What a person's decision on the review does. */
   review(decision: "approve" | "reject", state: readonly number[]): Change {
-    const index = cells.indexOf("screening");
-    const name = `${decision} ${state[index]}`;
+    const named = this.#indexesOf(screeningKeys(orderId));
+    const name = `${decision} ${named.map((cell) => state[cell]).join(" ")}`;
     const known = this.#made.get(name);
     if (known !== undefined) return known;
-    const view = this.#view(state, [index]);
+    const view = this.#view(state, named);
     const { messages } = decideReview(view, orderId, { decision, reviewer: "eve", note: "", now: NOW });
-    return this.#remember(name, { kind: "done", messages }, state);
+    return this.#remember(name, { kind: "done", messages });
   }
 
   /** A fired timer of the checkout, as a message. */
-  oldTimer(version: number, deadline: Date): number {
-    const name = `${version} ${deadline.getTime()}`;
-    const known = this.#oldTimers.get(name);
+  firedTimer(version: number, at: Date): number {
+    const name = `${version} ${at.getTime()}`;
+    const known = this.#firedTimers.get(name);
     if (known !== undefined) return known;
-    const init = { orderId, state: "any", version, deadline: timestampFromDate(deadline) };
+    const init = { orderId, state: "any", version, deadline: timestampFromDate(at) };
     const value = create(deadlinePassed.schema, init);
     const subject = subjectOf(deadlinePassed, orderId);
     const id = this.sent.id({ subject, kind: deadlinePassed.subject, value });
-    this.#oldTimers.set(name, id);
+    this.#firedTimers.set(name, id);
     return id;
   }
 
@@ -120,12 +129,28 @@ export class Decisions {
     state: readonly number[],
     decide: (handler: AnyHandler, view: View) => Outcome<Effect>,
   ): Change {
-    const named = this.#cellsOf(message);
-    let name = what;
-    for (const cell of named) name += ` ${state[cell]}`;
+    const name = this.#nameOf(what, message, state);
     const known = this.#made.get(name);
     if (known !== undefined) return known;
-    return this.#remember(name, decide(this.#handlerOf(message), this.#view(state, named)), state);
+    const view = this.#view(state, this.#cellsOf(message));
+    return this.#remember(name, decide(this.#handlerOf(message), view));
+  }
+
+  #nameOf(what: string, message: number, state: readonly number[]): string {
+    let name = what;
+    for (const cell of this.#cellsOf(message)) name += ` ${state[cell]}`;
+    return name;
+  }
+
+  /**
+   * When a message comes, as far as it makes a difference. For one about a checkout that is before its timer fires or
+   * after it, and for a timer before the deadline or after it. A review's is due when it fires.
+   */
+  #clocksOf(message: number): readonly Date[] {
+    const { kind } = this.sent.get(message);
+    if (kind === deadlinePassed.subject) return [FIRED, LATE];
+    if (kind === reviewDue.subject) return [LATE];
+    return this.#cellsOf(message).includes(CHECKOUT) ? [NOW, FIRED] : [NOW];
   }
 
   #handlerOf(message: number): AnyHandler {
@@ -141,9 +166,13 @@ export class Decisions {
     if (known !== undefined) return known;
     const { subject, value } = this.sent.get(message);
     const keys = this.#handlerOf(message).keys(value as never, splitSubject(subject).id);
-    const named = keys.map((key) => cells.findIndex((cell) => this.world.keys[cell].subject === key.subject));
+    const named = this.#indexesOf(keys);
     this.#named[message] = named;
     return named;
+  }
+
+  #indexesOf(keys: readonly Key[]): readonly number[] {
+    return keys.map((key) => this.#subjects.indexOf(key.subject));
   }
 
   /** Shows exactly what the handler named, as the ledger does. */
@@ -160,27 +189,27 @@ export class Decisions {
     };
   }
 
-  #remember(name: string, outcome: Outcome<Effect>, state: readonly number[]): Change {
+  #remember(name: string, outcome: Outcome<Effect>): Change {
     const messages = "messages" in outcome ? outcome.messages : [];
     const writes: [number, number][] = [];
     const timers: [number, number][] = [];
     const says: number[] = [];
-    let again = false;
     for (const message of messages) {
       const cell = cells.findIndex((name) => this.world.keys[name].subject === message.subject);
       if (message.cancels !== undefined) timers.push([this.world.timers.indexOf(message.cancels), 0]);
       if (cell >= 0) {
-        again ||= this.#isAskedAgain(message, state);
         writes.push([cell, this.values.id(canonical(message.value))]);
       } else if (message.schedule !== undefined) {
         timers.push([this.world.timers.indexOf(message.subject), this.#fired(message)]);
-      } else {
-        const kind = splitSubject(message.subject).prefix;
+      }
+      const kind = splitSubject(message.subject).prefix;
+      // An event can be the state of its service, and is said all the same.
+      if (message.schedule === undefined && (cell < 0 || this.world.handlers.has(kind))) {
         says.push(this.sent.id({ subject: message.subject, kind, value: message.value }));
       }
     }
     const effect = outcome.kind === "perform" ? { effect: outcome.effect } : {};
-    const change: Change = { writes, timers, says, outcome: outcome.kind, again, ...effect };
+    const change: Change = { writes, timers, says, outcome: outcome.kind, ...effect };
     this.#made.set(name, change);
     return change;
   }
@@ -188,15 +217,6 @@ export class Decisions {
   #fired({ schedule, value }: Outgoing): number {
     const subject = schedule?.target ?? "";
     return this.sent.id({ subject, kind: splitSubject(subject).prefix, value: canonical(value) });
-  }
-
-  #isAskedAgain({ contract, value }: Outgoing, state: readonly number[]): boolean {
-    if (contract !== checkoutState) return false;
-    const before = state[cells.indexOf("checkout")];
-    if (!before) return false;
-    const was = this.values.get(before) as MessageShape<typeof checkoutState.schema>;
-    const is = value as MessageShape<typeof checkoutState.schema>;
-    return was.history.length === is.history.length && was.deadline !== is.deadline;
   }
 }
 
@@ -216,32 +236,31 @@ function schemaOf(value: Value): DescMessage {
   return schema;
 }
 
-/** Deadlines fire when they are due; everything else happens in no time. */
-function deliveryOf({ subject, kind }: Sent) {
-  const timed = kind === deadlinePassed.subject || kind === reviewDue.subject;
-  const now = timed ? LATE : NOW;
+function deliveryOf({ subject }: Sent, now: Date) {
   return { id: splitSubject(subject).id, now, storedAt: NOW, seq: 1, attempt: 1, trace };
 }
 
 const trace = newTrace();
 
 /**
- * The same value at canonical times. A deadline is the current one or an old one, and nothing else matters of it; that a
- * state was entered earlier or later makes no difference to what follows.
+ * The same value at canonical times. A timer is the current one or an old one, a deadline is the timer's or later, and
+ * nothing else matters of them; that a state was entered earlier or later makes no difference to what follows.
  */
 function canonical(value: Value): Value {
   if (value.$typeName === checkoutState.schema.typeName) {
-    const { deadline, history, ...rest } = value as MessageShape<typeof checkoutState.schema>;
+    const { deadline, timerAt, history, ...rest } = value as Checkout;
     const at = timestampFromDate(NOW);
+    const moved = deadline && timerAt && timestampMs(timerAt) < timestampMs(deadline);
     return {
       ...rest,
       history: history.map((transition) => ({ ...transition, at })),
-      ...(deadline && { deadline: timestampFromDate(DEADLINE) }),
+      ...(deadline && { deadline: timestampFromDate(moved ? DEADLINE : TIMER) }),
+      ...(timerAt && { timerAt: timestampFromDate(TIMER) }),
     } as Value;
   }
   if (value.$typeName === deadlinePassed.schema.typeName) {
     const timer = value as MessageShape<typeof deadlinePassed.schema>;
-    return create(deadlinePassed.schema, { ...timer, deadline: timestampFromDate(DEADLINE) });
+    return create(deadlinePassed.schema, { ...timer, deadline: timestampFromDate(TIMER) });
   }
   return value;
 }

@@ -2,18 +2,21 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import {
   type checkoutState,
   deadlinePassed,
+  type fulfillmentFailed,
   type item,
+  type orderActivated,
   orderCancelRequested,
+  type orderCleared,
+  type orderShipped,
   type payment,
   type reservation,
   type screening,
-  type shipment,
 } from "../../nats/contracts/mod.ts";
 import type { Event, State as Step } from "../../services/coordinator/table.ts";
 import type { Decisions } from "./decisions.ts";
 import type { Move, Provider } from "./moves.ts";
 import { isPending, type State } from "./state.ts";
-import { type Cell, cells, DEADLINE, OLD_DEADLINE, quantity } from "./world.ts";
+import { type Cell, CHECKOUT_TIMER, cells, OLD_TIMER, quantity, TIMER } from "./world.ts";
 
 /** Everything that can be said about the order, in words of the shop. */
 interface Picture {
@@ -22,7 +25,10 @@ interface Picture {
   readonly reservation?: MessageShape<typeof reservation.schema> | undefined;
   readonly payment?: MessageShape<typeof payment.schema> | undefined;
   readonly screening?: MessageShape<typeof screening.schema> | undefined;
-  readonly shipment?: MessageShape<typeof shipment.schema> | undefined;
+  readonly cleared?: MessageShape<typeof orderCleared.schema> | undefined;
+  readonly shipped?: MessageShape<typeof orderShipped.schema> | undefined;
+  readonly activated?: MessageShape<typeof orderActivated.schema> | undefined;
+  readonly failed?: MessageShape<typeof fulfillmentFailed.schema> | undefined;
 }
 
 /** Answers of which an order gets one at most, and that once. */
@@ -54,7 +60,7 @@ export function wrongStep(from: State, move: Move, { decisions }: Invariants): s
     if (once.has(kind) && before) return `I4: ${kind} happened twice`;
   }
   if (move.delivers === undefined) return undefined;
-  const { kind, value } = decisions.sent.get(move.delivers);
+  const { kind } = decisions.sent.get(move.delivers);
   const before = pictureOf(from, decisions).checkout;
   const step = before?.state ?? "created";
   if (kind === orderCancelRequested.subject && cancellable.has(step)) {
@@ -62,8 +68,7 @@ export function wrongStep(from: State, move: Move, { decisions }: Invariants): s
     if (!undoing.has(after)) return `a cancellation is not honoured in ${step}`;
   }
   if (kind === deadlinePassed.subject && before?.deadline !== undefined) {
-    const current = (value as MessageShape<typeof deadlinePassed.schema>).version === before.history.length;
-    if (current && move.to.cells === from.cells) return `I3: the deadline of ${step} makes no difference`;
+    if (move.to.cells === from.cells) return `I3: the deadline of ${step} makes no difference`;
   }
   return undefined;
 }
@@ -117,7 +122,10 @@ function wrongEffects({ messages }: State, { sent }: Decisions): string | undefi
   return undefined;
 }
 
-function wrongMoney({ checkout, payment, shipment }: Picture, provider: Provider): string | undefined {
+function wrongMoney(
+  { checkout, payment, shipped, activated }: Picture,
+  provider: Provider,
+): string | undefined {
   const captures = Object.values(provider.captures).filter(({ outcome }) => outcome === "captured");
   const refunds = Object.values(provider.refunds);
   if (captures.length > 1) return "I4: the provider captured twice";
@@ -129,18 +137,18 @@ function wrongMoney({ checkout, payment, shipment }: Picture, provider: Provider
   if (payment?.status === "voided" && captures.length > 0) return "I1: a payment that is void was captured";
   const kept = captures.length - refunds.length;
   if (checkout?.state === "completed" && kept !== 1) return "I1: a completed order is not paid";
-  const gone = shipment?.status === "shipped" || shipment?.status === "activated";
+  const gone = shipped !== undefined || activated !== undefined;
   if (gone && kept !== 1) return "I1: goods left the house and are not paid";
   return undefined;
 }
 
 function wrongStock(picture: Picture, { world }: Decisions): string | undefined {
-  const { item, reservation, shipment } = picture;
+  const { item, reservation, shipped, activated } = picture;
   if (item === undefined) return "I2: the item is gone";
   if (item.available + item.reserved !== world.initialStock) return "I2: units came or went";
   const held = reservation?.lines.reduce((sum, line) => sum + BigInt(line.quantity), 0n) ?? 0n;
   if (item.reserved !== held) return `I2: ${item.reserved} units are taken and ${held} are held`;
-  const gone = shipment !== undefined && shipment.status !== "failed";
+  const gone = shipped !== undefined || activated !== undefined;
   if (gone && held !== BigInt(quantity)) return "I2: goods left the house and are not reserved";
   return undefined;
 }
@@ -163,15 +171,25 @@ function wrongHistory({ checkout }: Picture, { world }: Decisions): string | und
     : undefined;
 }
 
-/** A timer is a hint: one that speaks for a state that was left, or for a deadline that was replaced, changes nothing. */
+/**
+ * A checkout has a timer for as long as it has a deadline, set or fired. A timer is a hint: one that another has followed
+ * changes nothing, and neither does any after the end.
+ */
 function wrongTimers(state: State, { checkout }: Picture, decisions: Decisions): string | undefined {
   if (checkout === undefined) return undefined;
+  const set = state.timers[CHECKOUT_TIMER] !== 0;
+  const fired = state.messages.some(
+    (entry) => isPending(entry) && decisions.sent.get(entry >> 1).kind === deadlinePassed.subject,
+  );
+  const live = checkout.deadline !== undefined;
+  if (live && !set && !fired) return `the ${checkout.state} order has no timer`;
+  if (!live && (set || fired)) return `the ${checkout.state} order has a timer`;
   for (let version = 1; version <= checkout.history.length; version++) {
-    for (const deadline of [OLD_DEADLINE, DEADLINE]) {
-      if (version === checkout.history.length && deadline === DEADLINE && checkout.deadline) continue;
-      const id = decisions.oldTimer(version, deadline);
-      const { writes, says } = decisions.receive(id, state.cells);
-      if (writes.length + says.length > 0) return `an old timer, of version ${version}, made a difference`;
+    for (const at of live ? [OLD_TIMER] : [OLD_TIMER, TIMER]) {
+      const choices = decisions.receive(decisions.firedTimer(version, at), state.cells);
+      if (choices.some(({ writes, says }) => writes.length + says.length > 0)) {
+        return `an old timer, of version ${version}, made a difference`;
+      }
     }
   }
   return undefined;

@@ -1,10 +1,9 @@
-import type { MessageShape } from "@bufbuild/protobuf";
-import { type checkoutState, deadlinePassed } from "../../nats/contracts/mod.ts";
+import { deadlinePassed } from "../../nats/contracts/mod.ts";
 import type { Answer } from "../../services/payment/decide.ts";
 import type { Change, Decisions, Flight } from "./decisions.ts";
 import type { Interner } from "./intern.ts";
 import { isPending, type State, withFlight, withMessage, without } from "./state.ts";
-import { cells } from "./world.ts";
+import { CHECKOUT_TIMER } from "./world.ts";
 
 /** What the payment provider has done, by idempotency key. */
 export interface Provider {
@@ -37,8 +36,6 @@ export interface Moves {
 export function newProvider(): Provider {
   return { captures: {}, refunds: {} };
 }
-
-const CHECKOUT = cells.indexOf("checkout");
 
 /** All that can happen next. A step that changes nothing is none. */
 export function* movesOf(state: State, moves: Moves): Generator<Move> {
@@ -83,11 +80,20 @@ function* delivery(
   decisions: Decisions,
   { id, label, first }: { id: number; label: string; first: boolean },
 ): Generator<Move> {
-  const change = decisions.receive(id, state.cells);
+  for (const change of decisions.receive(id, state.cells)) {
+    yield* received(state, decisions, { id, label, first, change });
+  }
+}
+
+function* received(
+  state: State,
+  decisions: Decisions,
+  { id, label, first, change }: { id: number; label: string; first: boolean; change: Change },
+): Generator<Move> {
   if (change.outcome === "retry") return;
   const nothing = change.writes.length + change.timers.length + change.says.length === 0;
   if (!first && nothing && change.outcome === "done") return;
-  const next = stored(state, change, decisions, id);
+  const next = stored(state, change, decisions);
   const move = { label, fair: first, says: change.says, delivers: id };
   if (change.outcome === "dead") yield { ...move, to: next, dead: true };
   else if (change.outcome === "done") yield { ...move, to: { ...next, messages: acked(next, id) } };
@@ -164,33 +170,24 @@ function outcomesOf({ effect }: Flight, before: Provider): { outcome: string; af
 }
 
 /** After the batch of a decision. */
-function stored(state: State, change: Change, decisions: Decisions, cause?: number): State {
+function stored(state: State, change: Change, decisions: Decisions): State {
   let { cells: values, timers, messages } = state;
   for (const [cell, value] of change.writes) values = values.with(cell, value);
   for (const [timer, message] of change.timers) timers = timers.with(timer, message);
   for (const id of change.says) {
     messages = withMessage(messages, id, decisions.world.handlers.has(decisions.sent.get(id).kind));
   }
-  // The deadline that has just passed is an old one from now on.
-  if (change.again && cause !== undefined) messages = messages.filter((entry) => entry >> 1 !== cause);
-  const next = { ...state, cells: values, timers, messages };
-  return change.writes.some(([cell]) => cell === CHECKOUT) ? withoutStale(next, decisions) : next;
+  // A timer that has fired is an old one from now on.
+  if (change.timers.some(([timer]) => timer === CHECKOUT_TIMER)) messages = withoutFired(messages, decisions);
+  return { ...state, cells: values, timers, messages };
 }
 
 /**
- * Without the fired timers of states that were left: the explorer delivers all of those in each state, whether they
- * were fired or not, and sees that they change nothing.
+ * Without the checkout's timers that fired before another one was set, or none is needed any more: the explorer delivers
+ * all of those in each state, whether they were fired or not, and sees that they change nothing.
  */
-function withoutStale(state: State, { sent, values }: Decisions): State {
-  const id = state.cells[CHECKOUT];
-  const checkout = id ? (values.get(id) as MessageShape<typeof checkoutState.schema>) : undefined;
-  const messages = state.messages.filter((entry) => {
-    const { kind, value } = sent.get(entry >> 1);
-    if (kind !== deadlinePassed.subject) return true;
-    const { version } = value as MessageShape<typeof deadlinePassed.schema>;
-    return checkout?.deadline !== undefined && checkout.history.length === version;
-  });
-  return { ...state, messages };
+function withoutFired(messages: readonly number[], { sent }: Decisions): readonly number[] {
+  return messages.filter((entry) => sent.get(entry >> 1).kind !== deadlinePassed.subject);
 }
 
 function begun(state: State, decisions: Decisions, { id, change }: { id: number; change: Change }): State {

@@ -4,18 +4,21 @@ import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
 import {
   checkoutState,
   checkoutTimer,
+  fulfillmentFailed,
   item,
   type Key,
   key,
   message,
   type Outgoing,
+  orderActivated,
   orderCancelRequested,
+  orderCleared,
   orderCreated,
+  orderShipped,
   payment,
   reservation,
   reviewTimer,
   screening,
-  shipment,
 } from "../../nats/contracts/mod.ts";
 import { type AnyHandler, topology } from "../../nats/mod.ts";
 import { handlers as coordinator } from "../../services/coordinator/handlers.ts";
@@ -48,14 +51,23 @@ export const scenarios: readonly Scenario[] = (["clear", "flag"] as const).flatM
 export const orderId = "o1";
 export const quantity = 2;
 
-/** Now, for every decision that is not about a deadline. */
-export const NOW = new Date("2026-01-01T00:00:00Z");
-/** Every deadline of a checkout, once it is stored: only whether it is the current one makes a difference. */
-export const DEADLINE = new Date("2027-01-01T00:00:00Z");
-/** A deadline that was replaced. */
-export const OLD_DEADLINE = new Date("2026-07-01T00:00:00Z");
-
 const MINUTE = 60_000;
+/**
+ * When the timer fires that a checkout has, once it is stored: only whether it is the current one makes a difference, and
+ * whether the deadline is later.
+ */
+export const TIMER = new Date("2027-01-01T00:00:00Z");
+/** The deadline of a checkout that has moved on since its timer was set. Otherwise it is the timer's. */
+export const DEADLINE = new Date(TIMER.getTime() + MINUTE);
+/** A timer that was replaced. */
+export const OLD_TIMER = new Date("2026-07-01T00:00:00Z");
+/** Now, for every decision that is not about a deadline. The timer comes before the deadline of a state entered now. */
+export const NOW = new Date(TIMER.getTime() - MINUTE / 2);
+/** The timer has fired and the deadline, if it is later, is still to come. */
+export const FIRED = new Date(TIMER.getTime() + 1);
+/** Every deadline has passed. */
+export const LATE = new Date(DEADLINE.getTime() + MINUTE);
+
 const deadlines = {
   reserving: MINUTE,
   screening: MINUTE,
@@ -67,8 +79,21 @@ const deadlines = {
 };
 
 /** Names of the entities of one order, in the order in which a state holds them. */
-export const cells = ["checkout", "item", "reservation", "payment", "screening", "shipment"] as const;
+export const cells = [
+  "checkout",
+  "item",
+  "reservation",
+  "payment",
+  "screening",
+  "cleared",
+  "shipped",
+  "activated",
+  "failed",
+] as const;
 export type Cell = (typeof cells)[number];
+
+/** Index of the checkout's timer among the schedules. */
+export const CHECKOUT_TIMER = 0;
 
 /** The services and the order of one scenario. */
 export interface World {
@@ -129,7 +154,10 @@ export function makeWorld(scenario: Scenario, table: Table): World {
       reservation: key(reservation, orderId),
       payment: key(payment, orderId),
       screening: key(screening, orderId),
-      shipment: key(shipment, orderId),
+      cleared: key(orderCleared, orderId),
+      shipped: key(orderShipped, orderId),
+      activated: key(orderActivated, orderId),
+      failed: key(fulfillmentFailed, orderId),
     },
     timers: [key(checkoutTimer, orderId).subject, key(reviewTimer, orderId).subject],
     first: {

@@ -2,11 +2,12 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import {
   checkoutState,
   item,
+  orderActivated,
   orderCreated,
+  orderShipped,
   payment,
   reservation,
   screening,
-  shipment,
   splitSubject,
   topology,
 } from "../../nats/mod.ts";
@@ -116,9 +117,9 @@ function* orderFaults(
   if ((shop.last(reservation, orderId)?.status === "reserved") !== completed)
     yield `I2: the stock of a ${state} order`;
   if (shop.last(screening, orderId)?.status === "in_review") yield "the review is open for ever";
-  const shipped = shop.last(shipment, orderId)?.status;
-  if ((shipped === "shipped" || shipped === "activated") !== completed)
-    yield `I4: a ${state} order is ${shipped}`;
+  const gone = shop.last(orderShipped, orderId) ?? shop.last(orderActivated, orderId);
+  if ((gone !== undefined) !== completed)
+    yield `I4: of a ${state} order there is ${gone?.$typeName ?? "nothing"}`;
 
   for (const group of oneOf) {
     const found = events.filter((kind) => group.includes(kind));

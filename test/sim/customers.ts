@@ -1,6 +1,6 @@
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
-import { type Contract, item, key, orderCancelRequested, orderCreated, screening } from "../../nats/mod.ts";
-import { decideReview } from "../../services/fraud/decide.ts";
+import { type Contract, item, key, orderCancelRequested, orderCreated } from "../../nats/mod.ts";
+import { decideReview, screeningKeys } from "../../services/fraud/decide.ts";
 import { setStock } from "../../services/inventory/decide.ts";
 import { type Placing, placeOrder, placingKeys, requestCancel } from "../../services/order/decide.ts";
 import { hashRequest, type OrderRequest } from "../../services/order/request.ts";
@@ -128,7 +128,7 @@ export class Customers {
       yield random.delay(5_000);
       const answer = yield* this.#shop.call("fraud", (ledger) =>
         ledger.execute({
-          keys: [key(screening, orderId)],
+          keys: screeningKeys(orderId),
           decide: (view) =>
             decideReview(view, orderId, { decision, reviewer: "eve", note: "", now: dateOf(time.now) }),
         }),

@@ -39,7 +39,7 @@ export function auditLedgers(ledgers: Ledgers, expected: Expected): string[] {
   const mails = Map.groupBy(expected.mails, (name) => name.slice(0, name.indexOf(".")));
   for (const { id, ends } of accepted) {
     const snapshots = states.get(id) ?? [];
-    const { state, reason, order } = snapshots.at(-1)?.value ?? {};
+    const { state, reason, order, history = [] } = snapshots.at(-1)?.value ?? {};
     if (state !== "completed" && state !== "cancelled") {
       violations.push(`I3 ${id}: it has not ended; it is ${state ?? "not known to the coordinator"}`);
       continue;
@@ -50,7 +50,8 @@ export function auditLedgers(ledgers: Ledgers, expected: Expected): string[] {
     if (ends !== undefined && !ends.includes(end))
       report("I5", [`without faults it ends as ${ends.join(" or ")}`]);
     report("I1", moneyFaults(id, state === "completed" ? (order?.totalCents ?? 0n) : 0n));
-    report("I4", effectFaults(id, state));
+    const causes = history.map(({ cause }) => cause);
+    report("I4", effectFaults(id, state, causes));
     report("I5", pathFaults(snapshots, sent.get(id) ?? new Set()));
     const wanted = [`${id}.order_${state}.eml`, `${id}.order_received.eml`];
     const found = mails.get(id)?.toSorted() ?? [];

@@ -79,6 +79,8 @@ describe("auditLedgers()", () => {
     ["CHECKOUT", "checkout.release_stock", "I5"],
     ["CHECKOUT", "checkout.state", "I3"],
     ["FULFILLMENT", "fulfillment.failed", "I4"],
+    ["FULFILLMENT", "fulfillment.shipped", "I4"],
+    ["FRAUD", "fraud.order_cleared", "I4"],
   ])("of %s misses a missing %s", (stream, subject, rule) => {
     expect(audit(stream, without(subject))).toContainEqual(expect.stringMatching(new RegExp(`^${rule} `)));
   });

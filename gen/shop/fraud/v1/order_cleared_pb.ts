@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Order } from "../../order/v1/order_pb.ts";
+import { file_shop_order_v1_order } from "../../order/v1/order_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file shop/fraud/v1/order_cleared.proto.
  */
 export const file_shop_fraud_v1_order_cleared: GenFile = /*@__PURE__*/
-  fileDesc("CiFzaG9wL2ZyYXVkL3YxL29yZGVyX2NsZWFyZWQucHJvdG8SDXNob3AuZnJhdWQudjEiIAoMT3JkZXJDbGVhcmVkEhAKCG9yZGVyX2lkGAEgASgJYgZwcm90bzM");
+  fileDesc("CiFzaG9wL2ZyYXVkL3YxL29yZGVyX2NsZWFyZWQucHJvdG8SDXNob3AuZnJhdWQudjEiRQoMT3JkZXJDbGVhcmVkEhAKCG9yZGVyX2lkGAEgASgJEiMKBW9yZGVyGAIgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlcmIGcHJvdG8z", [file_shop_order_v1_order]);
 
 /**
  * fraud.order_cleared.<order>: no rule hit.
@@ -22,6 +24,13 @@ export type OrderCleared = Message<"shop.fraud.v1.OrderCleared"> & {
    * @generated from field: string order_id = 1;
    */
   orderId: string;
+
+  /**
+   * What was looked at: who and where to, and for how much. No lines, and nothing of the means of payment.
+   *
+   * @generated from field: shop.order.v1.Order order = 2;
+   */
+  order?: Order | undefined;
 };
 
 /**

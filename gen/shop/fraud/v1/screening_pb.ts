@@ -17,7 +17,8 @@ export const file_shop_fraud_v1_screening: GenFile = /*@__PURE__*/
   fileDesc("Ch1zaG9wL2ZyYXVkL3YxL3NjcmVlbmluZy5wcm90bxINc2hvcC5mcmF1ZC52MSKIAgoJU2NyZWVuaW5nEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchIOCgZzdGF0dXMYAiABKAkSKQoIZXZpZGVuY2UYAyADKAsyFy5zaG9wLmZyYXVkLnYxLkV2aWRlbmNlEi4KCmZsYWdnZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKCGRlY2lzaW9uGAYgASgLMhcuc2hvcC5mcmF1ZC52MS5EZWNpc2lvbhIQCghvcmRlcl9pZBgHIAEoCSJLCghFdmlkZW5jZRIMCgRydWxlGAEgASgJEg0KBWZpZWxkGAIgASgJEg0KBXZhbHVlGAMgASgJEhMKC2V4cGxhbmF0aW9uGAQgASgJImwKCERlY2lzaW9uEhAKCGRlY2lzaW9uGAEgASgJEhAKCHJldmlld2VyGAIgASgJEgwKBG5vdGUYAyABKAkSLgoKZGVjaWRlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp, file_shop_order_v1_order]);
 
 /**
- * fraud.screening.<order>: what is known of the risk of an order.
+ * fraud.screening.<order>: what became of an order that was not cleared at once. Of one that was, fraud.order_cleared
+ * is all there is to say.
  *
  * @generated from message shop.fraud.v1.Screening
  */
@@ -28,7 +29,7 @@ export type Screening = Message<"shop.fraud.v1.Screening"> & {
   order?: Order | undefined;
 
   /**
-   * "cleared", "in_review", "approved", "rejected", "expired", or "closed" (the order was cancelled meanwhile).
+   * "in_review", "approved", "rejected", "expired", or "closed" (the order was cancelled meanwhile).
    *
    * @generated from field: string status = 2;
    */

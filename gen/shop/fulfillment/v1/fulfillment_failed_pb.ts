@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file shop/fulfillment/v1/fulfillment_failed.proto.
  */
 export const file_shop_fulfillment_v1_fulfillment_failed: GenFile = /*@__PURE__*/
-  fileDesc("CixzaG9wL2Z1bGZpbGxtZW50L3YxL2Z1bGZpbGxtZW50X2ZhaWxlZC5wcm90bxITc2hvcC5mdWxmaWxsbWVudC52MSI2ChFGdWxmaWxsbWVudEZhaWxlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgdmYWlsdXJlGAIgASgJYgZwcm90bzM");
+  fileDesc("CixzaG9wL2Z1bGZpbGxtZW50L3YxL2Z1bGZpbGxtZW50X2ZhaWxlZC5wcm90bxITc2hvcC5mdWxmaWxsbWVudC52MSJlChFGdWxmaWxsbWVudEZhaWxlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgdmYWlsdXJlGAIgASgJEi0KCWZhaWxlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * fulfillment.failed.<order>: the order cannot be handed over; nothing was shipped or activated.
@@ -27,6 +29,11 @@ export type FulfillmentFailed = Message<"shop.fulfillment.v1.FulfillmentFailed">
    * @generated from field: string failure = 2;
    */
   failure: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp failed_at = 3;
+   */
+  failedAt?: Timestamp | undefined;
 };
 
 /**

@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file shop/fulfillment/v1/order_activated.proto.
  */
 export const file_shop_fulfillment_v1_order_activated: GenFile = /*@__PURE__*/
-  fileDesc("CilzaG9wL2Z1bGZpbGxtZW50L3YxL29yZGVyX2FjdGl2YXRlZC5wcm90bxITc2hvcC5mdWxmaWxsbWVudC52MSIiCg5PcmRlckFjdGl2YXRlZBIQCghvcmRlcl9pZBgBIAEoCWIGcHJvdG8z");
+  fileDesc("CilzaG9wL2Z1bGZpbGxtZW50L3YxL29yZGVyX2FjdGl2YXRlZC5wcm90bxITc2hvcC5mdWxmaWxsbWVudC52MSJUCg5PcmRlckFjdGl2YXRlZBIQCghvcmRlcl9pZBgBIAEoCRIwCgxhY3RpdmF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * fulfillment.activated.<order>: a trial plan has its access; nothing is shipped.
@@ -22,6 +24,11 @@ export type OrderActivated = Message<"shop.fulfillment.v1.OrderActivated"> & {
    * @generated from field: string order_id = 1;
    */
   orderId: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp activated_at = 2;
+   */
+  activatedAt?: Timestamp | undefined;
 };
 
 /**

@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file shop/fulfillment/v1/order_shipped.proto.
  */
 export const file_shop_fulfillment_v1_order_shipped: GenFile = /*@__PURE__*/
-  fileDesc("CidzaG9wL2Z1bGZpbGxtZW50L3YxL29yZGVyX3NoaXBwZWQucHJvdG8SE3Nob3AuZnVsZmlsbG1lbnQudjEiSgoMT3JkZXJTaGlwcGVkEhAKCG9yZGVyX2lkGAEgASgJEg8KB2NhcnJpZXIYAiABKAkSFwoPdHJhY2tpbmdfbnVtYmVyGAMgASgJYgZwcm90bzM");
+  fileDesc("CidzaG9wL2Z1bGZpbGxtZW50L3YxL29yZGVyX3NoaXBwZWQucHJvdG8SE3Nob3AuZnVsZmlsbG1lbnQudjEiqQEKDE9yZGVyU2hpcHBlZBIQCghvcmRlcl9pZBgBIAEoCRIPCgdjYXJyaWVyGAIgASgJEhcKD3RyYWNraW5nX251bWJlchgDIAEoCRItCglwYWNrZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnNoaXBwZWRfYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * fulfillment.shipped.<order>: the parcel is with the carrier.
@@ -32,6 +34,16 @@ export type OrderShipped = Message<"shop.fulfillment.v1.OrderShipped"> & {
    * @generated from field: string tracking_number = 3;
    */
   trackingNumber: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp packed_at = 4;
+   */
+  packedAt?: Timestamp | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp shipped_at = 5;
+   */
+  shippedAt?: Timestamp | undefined;
 };
 
 /**
