@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
 import { tablePage } from "./diagram.ts";
-import { type Event, events, type Rule, type State, states, table } from "./table.ts";
+import { type Command, type Event, events, type Rule, type State, states, table } from "./table.ts";
 
 function rule(state: State, event: Event): Rule {
   return table[state][event];
@@ -67,6 +67,18 @@ describe("table", () => {
       for (const event of events) {
         const found = rule(state, event);
         if (found.kind === "go" && found.to === "releasing") expect(found.send).toContain("release_stock");
+      }
+    }
+  });
+
+  it("ignores a clearance wherever it has a review closed, since fraud may do both at once", () => {
+    for (const state of states) {
+      for (const event of events) {
+        const found = rule(state, event);
+        if (!("send" in found) || !(found.send as readonly Command[]).includes("close_review")) continue;
+        for (const later of reachable(found.kind === "go" ? found.to : state)) {
+          expect(rule(later, "fraud.order_cleared").kind, later).toBe("ignore");
+        }
       }
     }
   });

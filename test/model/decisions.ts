@@ -59,6 +59,8 @@ export class Decisions {
   readonly world: World;
   /** The customer's request to cancel. */
   readonly cancel: number;
+  /** What is stored of each cell before anything has happened. */
+  readonly initial: readonly number[];
   readonly #made = new Map<string, Change>();
   readonly #choices = new Map<string, readonly Change[]>();
   readonly #named: (readonly number[])[] = [];
@@ -72,19 +74,25 @@ export class Decisions {
     this.flights = new Interner<Flight>(textOf);
     this.cancel = this.sent.id({ ...world.cancel, kind: orderCancelRequested.subject });
     this.#subjects = cells.map((cell) => world.keys[cell].subject);
+    this.initial = cells.map((cell) => (cell === "item" ? this.values.id(world.first.item) : 0));
   }
 
-  /** What the message's consumer may decide about it: that depends on when it comes. */
+  /** What the message's consumer may decide about it: that depends on when it comes, and on what has been read by then. */
   receive(message: number, state: readonly number[]): readonly Change[] {
     const sent = this.sent.get(message);
     const name = this.#nameOf(`m${message}`, message, state);
     const known = this.#choices.get(name);
     if (known !== undefined) return known;
-    const made = this.#clocksOf(message).map((now) =>
-      this.#make(`${now.getTime()} m${message}`, message, state, (handler, view) =>
-        handler.decide(view, sent.value, deliveryOf(sent, now)),
-      ),
+    const decideOn = (read: readonly number[]) =>
+      this.#clocksOf(message).map((now) =>
+        this.#make(`${now.getTime()} m${message}`, message, read, (handler, view) =>
+          handler.decide(view, sent.value, deliveryOf(sent, now)),
+        ),
+      );
+    const late = this.#lateReadings(message, state).flatMap(({ read, old }) =>
+      decideOn(read).filter(({ writes }) => writes.length > 0 && !writes.some(([cell]) => old.has(cell))),
     );
+    const made = [...decideOn(state), ...late];
     const choices = [...new Map(made.map((change) => [textOf(change), change])).values()];
     this.#choices.set(name, choices);
     return choices;
@@ -140,6 +148,28 @@ export class Decisions {
     let name = what;
     for (const cell of this.#cellsOf(message)) name += ` ${state[cell]}`;
     return name;
+  }
+
+  /**
+   * The state as an instance has read it that was overtaken by another one: some of the entities as they were in the
+   * beginning. What it decides on that is stored if it writes none of those: only what is written is guarded. (A decision
+   * that writes nothing is confirmed by a read first.)
+   */
+  #lateReadings(
+    message: number,
+    state: readonly number[],
+  ): { read: readonly number[]; old: ReadonlySet<number> }[] {
+    const moved = this.#cellsOf(message).filter((cell) => state[cell] !== this.initial[cell]);
+    const choices = moved.reduce<number[][]>(
+      (sets, cell) => [...sets, ...sets.map((set) => [...set, cell])],
+      [[]],
+    );
+    return choices
+      .filter((old) => old.length > 0)
+      .map((old) => {
+        const read = state.map((value, cell) => (old.includes(cell) ? (this.initial[cell] ?? 0) : value));
+        return { read, old: new Set(old) };
+      });
   }
 
   /**

@@ -74,7 +74,7 @@ function start({ decisions, providers }: Moves): State {
   const { first } = decisions.world;
   const created = decisions.sent.id({ ...first.created, kind: "order.created" });
   return {
-    cells: cells.map((cell) => (cell === "item" ? decisions.values.id(first.item) : 0)),
+    cells: decisions.initial,
     timers: decisions.world.timers.map(() => 0),
     provider: providers.id(newProvider()),
     flights: [],

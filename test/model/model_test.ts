@@ -163,6 +163,14 @@ describe("explore()", () => {
       found: /not honoured/,
     },
     {
+      mistake: "a clearance that counts though the review was closed",
+      in: "enough stock, clear, ships",
+      changes: [
+        ["releasing", "fraud.order_cleared", { kind: "go", to: "charging", send: ["charge_payment"] }],
+      ],
+      found: /^I/,
+    },
+    {
       mistake: "a deadline that nobody minds",
       in: "enough stock, clear, ships",
       changes: [["refunding", "checkout.deadline_passed", ignored]],
