@@ -160,10 +160,8 @@ export class Decisions {
     state: readonly number[],
   ): { read: readonly number[]; old: ReadonlySet<number> }[] {
     const moved = this.#cellsOf(message).filter((cell) => state[cell] !== this.initial[cell]);
-    const choices = moved.reduce<number[][]>(
-      (sets, cell) => [...sets, ...sets.map((set) => [...set, cell])],
-      [[]],
-    );
+    const choices: number[][] = [[]];
+    for (const cell of moved) choices.push(...choices.map((old) => [...old, cell]));
     return choices
       .filter((old) => old.length > 0)
       .map((old) => {

@@ -168,7 +168,7 @@ describe("explore()", () => {
       changes: [
         ["releasing", "fraud.order_cleared", { kind: "go", to: "charging", send: ["charge_payment"] }],
       ],
-      found: /^I/,
+      found: /not honoured/,
     },
     {
       mistake: "a deadline that nobody minds",
