@@ -28,6 +28,7 @@ type Line = MessageShape<typeof LineSchema>;
 const reserve: Handler<typeof ReserveStockSchema> = {
   contract: reserveStock,
   keys: ({ orderId, lines }) => [key(reservation, orderId), ...lines.map((line) => key(item, line.sku))],
+  begins: ({ orderId }) => [key(reservation, orderId)],
   decide(view, { orderId, lines }) {
     if (view.get(reservation, orderId) !== undefined) return { kind: "done", messages: [] };
     // Each line is one move of one item; two of the same would both start from what is stored.
