@@ -1,7 +1,7 @@
 import { startAcceptingShop } from "./accept_shop.ts";
 import { startBare } from "./bare.ts";
 import type { Benchmark, Context } from "./benchmark.ts";
-import { failuresOf, measureLevels } from "./levels.ts";
+import { measureOne, problemsOf, warmUp } from "./levels.ts";
 import { type Level, totalCpuMs } from "./measure.ts";
 import { count, number, type Result, table } from "./report.ts";
 import type { ShopTargetOptions } from "./shop.ts";
@@ -22,25 +22,40 @@ export const accept: Benchmark = {
   name: "accept",
   description: "POST /orders alone, against a bare server that stores one message",
   async run(context) {
-    const sides: [Side[], Side[]] = [[], []];
+    await using shop = await start(startAcceptingShop, context);
+    await using bare = await start(startBare, context);
+    const rounds: [Level[], Level[]][] = [];
     for (let round = 0; round < context.options.repeat; round++) {
-      const shop = () => measureSide(startAcceptingShop, context).then((side) => sides[0].push(side));
-      const bare = () => measureSide(startBare, context).then((side) => sides[1].push(side));
-      for (const run of round % 2 === 0 ? [shop, bare] : [bare, shop]) await run();
+      rounds.push(await measureBoth([shop, bare], context));
     }
-    const [shop, bare] = sides.map((runs) => medianOf(runs as [Side, ...Side[]])) as [Side, Side];
-    return report({ shop, bare, context });
+    const [shopLevels, bareLevels] = medianOf(rounds as [[Level[], Level[]], ...[Level[], Level[]][]]);
+    return report({
+      shop: { name: shop.name, settings: shop.settings, levels: shopLevels },
+      bare: { name: bare.name, settings: bare.settings, levels: bareLevels },
+      context,
+    });
   },
 };
 
-async function measureSide(
-  start: (options: ShopTargetOptions) => Promise<Target>,
+async function start(
+  starter: (options: ShopTargetOptions) => Promise<Target>,
   context: Context,
-): Promise<Side> {
+): Promise<Target> {
   context.show("starting");
-  await using target = await start({ dataDir: context.folder("accept"), signal: context.signal });
-  const { name, settings } = target;
-  return { name, settings, levels: await measureLevels(target, context) };
+  const target = await starter({ dataDir: context.folder("accept"), signal: context.signal });
+  await warmUp(target, context);
+  return target;
+}
+
+/** Level by level, in turns: a machine is not as fast in one minute as in the next. The other one idles meanwhile. */
+async function measureBoth(sides: readonly [Target, Target], context: Context): Promise<[Level[], Level[]]> {
+  const levels: [Level[], Level[]] = [[], []];
+  for (const concurrency of context.options.concurrency) {
+    for (const side of [0, 1] as const) {
+      levels[side].push(await measureOne(sides[side], context, { concurrency }));
+    }
+  }
+  return levels;
 }
 
 function report({ shop, bare, context }: { shop: Side; bare: Side; context: Context }): Result {
@@ -72,7 +87,7 @@ function report({ shop, bare, context }: { shop: Side; bare: Side; context: Cont
     versions: {},
     body: `${reading}\n\n${table([head, ...rows])}`,
     data: { shop, bare },
-    problems: sides.flatMap(({ name, levels }) => failuresOf(name, levels)),
+    problems: problemsOf(sides),
   };
 }
 

@@ -22,6 +22,8 @@ export interface Context {
   show(text: string): void;
   /** Says what has come out, for good. */
   tell(line: string): void;
+  /** Where all folders are made, on the disk that the stores are on. */
+  readonly home: string;
   /** Makes a folder for somebody's state. All are removed when the program ends. */
   folder(name: string): string;
 }

@@ -1,6 +1,6 @@
 import type { Options } from "./benchmark.ts";
 import { bestOf, type Missing, type TargetRun } from "./checkout.ts";
-import { failuresOf } from "./levels.ts";
+import { problemsOf } from "./levels.ts";
 import { type Level, totalCpuMs } from "./measure.ts";
 import { count, named, number, type Result, table } from "./report.ts";
 import type { SyncCounts } from "./shop_syncs.ts";
@@ -18,8 +18,8 @@ export function checkoutReport(
   found: { options: Options; missing: readonly Missing[]; syncs: SyncCounts | undefined },
 ): Result {
   const { options, missing, syncs } = found;
-  const failures = runs.flatMap(({ name, levels, hot, spread }) =>
-    failuresOf(name, [...levels, hot, spread]),
+  const problems = problemsOf(
+    runs.map(({ name, levels, hot, spread }) => ({ name, levels: [...levels, hot, spread] })),
   );
   const absent = missing.map(({ name, reason }) => `${name} was not measured: ${reason}`);
   return {
@@ -39,7 +39,7 @@ export function checkoutReport(
       ...hotPart(runs),
     ].join("\n\n"),
     data: { runs, missing, syncs },
-    problems: [...absent, ...failures],
+    problems: [...absent, ...problems],
   };
 }
 

@@ -1,5 +1,7 @@
 import type { Context } from "./benchmark.ts";
+import { runLoad } from "./load.ts";
 import { type Level, type Measured, measureLevel } from "./measure.ts";
+import { disturbances } from "./quiet.ts";
 import { count, number } from "./report.ts";
 import { skus as allSkus } from "./target.ts";
 
@@ -11,8 +13,8 @@ const warmup = { concurrency: 16, seconds: 2 } as const;
 
 /** Warms the target up, then measures the levels that the command line asks for, one after the other. */
 export async function measureLevels(target: Named, context: Context): Promise<Level[]> {
-  const { options, signal } = context;
-  await measureLevel(target, { ...warmup, signal });
+  const { options } = context;
+  await warmUp(target, context);
   const levels: Level[] = [];
   for (const concurrency of options.concurrency) {
     levels.push(await measureOne(target, context, { concurrency }));
@@ -20,10 +22,14 @@ export async function measureLevels(target: Named, context: Context): Promise<Le
   return levels;
 }
 
+export async function warmUp(target: Named, { signal }: Context): Promise<void> {
+  await runLoad(target.checkout, { ...warmup, sample: () => undefined, signal });
+}
+
 /** Measures one level, and tells how it came out. */
 export async function measureOne(
   target: Named,
-  { options, signal, show, tell }: Context,
+  { options, signal, show, tell, home }: Context,
   {
     concurrency,
     skus = allSkus,
@@ -32,7 +38,13 @@ export async function measureOne(
 ): Promise<Level> {
   const what = `${target.name}: ${count(concurrency)} in flight${about}`;
   show(what);
-  const level = await measureLevel(target, { concurrency, seconds: options.seconds, skus, signal });
+  const level = await measureLevel(target, {
+    concurrency,
+    seconds: options.seconds,
+    skus,
+    signal,
+    folder: home,
+  });
   const { perSecond, end, errors } = level;
   const failed = errors === 0 ? "" : `, ${count(errors)} errors`;
   tell(
@@ -41,11 +53,13 @@ export async function measureOne(
   return level;
 }
 
-/** A line for each level at which orders failed. */
-export function failuresOf(name: string, levels: readonly Level[]): string[] {
-  return levels
+/** A line for each level at which orders failed or something else kept the machine busy. */
+export function problemsOf(runs: readonly { name: string; levels: readonly Level[] }[]): string[] {
+  const all = runs.flatMap(({ name, levels }) => {
+    return levels.map((level) => ({ ...level, what: `${name}, ${count(level.concurrency)} in flight` }));
+  });
+  const failures = all
     .filter(({ errors }) => errors > 0)
-    .map(({ concurrency, errors, firstErrors }) => {
-      return `${name}, ${count(concurrency)} in flight: ${count(errors)} errors: ${firstErrors.join("; ")}`;
-    });
+    .map(({ what, errors, firstErrors }) => `${what}: ${count(errors)} errors: ${firstErrors.join("; ")}`);
+  return [...failures, ...disturbances(all)];
 }

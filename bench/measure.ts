@@ -1,10 +1,11 @@
 import { type LoadOptions, type LoadResult, runLoad } from "./load.ts";
 import { readCpu } from "./processes.ts";
+import { probeDisk, type Quiet, readBusyMs, shareOfMachine } from "./quiet.ts";
 import type { Latency } from "./stats.ts";
 import type { Target } from "./target.ts";
 
 /** What one level of load came to. Times are milliseconds. */
-export interface Level {
+export interface Level extends Quiet {
   readonly concurrency: number;
   readonly perSecond: number;
   readonly accept: Latency;
@@ -23,25 +24,36 @@ interface Sample {
   readonly cpu: Record<string, number> | undefined;
   readonly generatorMs: number;
   readonly messages: number | undefined;
+  readonly busyMs: number | undefined;
+  readonly at: number;
 }
 
 /** What is measured: a target, or a part of one. */
 export type Measured = Pick<Target, "checkout" | "pids" | "messages">;
 
-/** Runs one level and takes what it costs from the counters before and after its window. */
+/**
+ * Runs one level and takes what it costs from the counters before and after its window.
+ * @param options.folder On the disk that the target writes to.
+ */
 export async function measureLevel(
   target: Measured,
-  options: Omit<LoadOptions<Sample>, "sample">,
+  { folder, ...options }: Omit<LoadOptions<Sample>, "sample"> & { folder: string },
 ): Promise<Level> {
+  const probeMs = probeDisk(folder);
   const sample = async (): Promise<Sample> => {
     const { user, system } = process.cpuUsage();
-    const cpu = readCpu(target.pids());
-    return { cpu, generatorMs: (user + system) / 1_000, messages: await target.messages?.() };
+    const now = {
+      cpu: readCpu(target.pids()),
+      busyMs: readBusyMs(),
+      at: performance.now(),
+      generatorMs: (user + system) / 1_000,
+    };
+    return { ...now, messages: await target.messages?.() };
   };
-  return levelOf(await runLoad(target.checkout, { ...options, sample }));
+  return levelOf(await runLoad(target.checkout, { ...options, sample }), probeMs);
 }
 
-function levelOf(result: LoadResult<Sample>): Level {
+function levelOf(result: LoadResult<Sample>, probeMs: number): Level {
   const { concurrency, perSecond, accept, end, errors, firstErrors, completed, opened, closed } = result;
   const perOrder = (of: (sample: Sample) => number | undefined) => {
     const [from, to] = [of(opened), of(closed)];
@@ -59,10 +71,25 @@ function levelOf(result: LoadResult<Sample>): Level {
     cpuMs: closed.cpu && Object.fromEntries(cpu),
     generatorMs: perOrder((sample) => sample.generatorMs) ?? Number.NaN,
     messages: perOrder((sample) => sample.messages),
+    foreign: foreignShare(opened, closed),
+    probeMs,
   };
+}
+
+function foreignShare(opened: Sample, closed: Sample): number | undefined {
+  const othersMs = ({ busyMs, cpu, generatorMs }: Sample) =>
+    busyMs === undefined || cpu === undefined ? undefined : busyMs - generatorMs - sum(Object.values(cpu));
+  const [from, to] = [othersMs(opened), othersMs(closed)];
+  return from === undefined || to === undefined
+    ? undefined
+    : shareOfMachine(to - from, closed.at - opened.at);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 /** The sum over all processes. */
 export function totalCpuMs({ cpuMs }: Level): number | undefined {
-  return cpuMs && Object.values(cpuMs).reduce((sum, ms) => sum + ms, 0);
+  return cpuMs && sum(Object.values(cpuMs));
 }

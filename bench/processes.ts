@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 
 /** Linux counts a process's CPU time in hundredths of a second (`USER_HZ`), whatever the kernel's own tick. */
-const MS_PER_TICK = 10;
+export const MS_PER_TICK = 10;
 
 /** What `/proc/<pid>/stat` tells of one process. */
 export interface Stat {

@@ -39,7 +39,14 @@ export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOp
   try {
     for (const benchmark of chosen) {
       const { show, tell } = progress;
-      const result = await benchmark.run({ options, signal, show, tell, folder: folder.make });
+      const result = await benchmark.run({
+        options,
+        signal,
+        show,
+        tell,
+        home: folder.path,
+        folder: folder.make,
+      });
       results[benchmark.name] = result;
       publish(benchmark, { result, setting, options, progress });
     }
