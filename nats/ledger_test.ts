@@ -78,6 +78,81 @@ describe("Ledger", () => {
     return () => ledger.shutdown({ graceMs: 0 });
   });
 
+  describe("what a task begins", () => {
+    /** Begins counter `id`, and says what it found. */
+    const begin = (): Task<bigint | undefined> => ({
+      keys: [key(counter, id)],
+      begins: [key(counter, id).subject],
+      trace,
+      decide(view) {
+        const before = view.get(counter, id)?.available;
+        const messages = before === undefined ? [message(counter, id, { available: 1n })] : [];
+        return { messages, result: before };
+      },
+    });
+
+    it("is not read before it is stored", async () => {
+      const asked: string[] = [];
+      const sub = client.connection.subscribe("$JS.API.STREAM.MSG.GET.>", {
+        callback: (_, msg) => void asked.push(msg.subject),
+      });
+      await client.connection.flush();
+      expect(await ledger.execute(begin())).toBeUndefined();
+      await client.connection.flush();
+      sub.unsubscribe();
+      expect(asked).toEqual([]);
+      expect(await countsOf(client.jsm, id)).toEqual([1]);
+    });
+
+    it("is decided again on what is stored if it was there before", async () => {
+      const { ledger: other } = openLedger(client);
+      await other.execute(increment(id));
+      expect(await ledger.execute(begin())).toBe(1n);
+      expect(await countsOf(client.jsm, id)).toEqual([1]);
+      await other.shutdown();
+    });
+
+    it("is read where the decision does not write it, and nothing would guard the guess", async () => {
+      const { ledger: other } = openLedger(client);
+      await other.execute(increment(id));
+      const elsewhere = `${id}_other`;
+      const found = await ledger.execute<bigint | undefined>({
+        keys: [key(counter, id), key(counter, elsewhere)],
+        begins: [key(counter, id).subject, key(counter, elsewhere).subject],
+        trace,
+        decide(view) {
+          const result = view.get(counter, id)?.available;
+          return { messages: [message(counter, elsewhere, { available: result ?? 0n })], result };
+        },
+      });
+      expect(found).toBe(1n);
+      expect(await countsOf(client.jsm, elsewhere)).toEqual([1]);
+      await other.shutdown();
+    });
+
+    it("takes nobody along who is in the same batch, when the guess was wrong", async () => {
+      const { ledger: other } = openLedger(client);
+      await other.execute(increment(id));
+      const fresh = range(20).map((n) => `${id}_${n}`);
+      const tasks = fresh.map((name) => ({ ...increment(name), begins: [key(counter, name).subject] }));
+      const results = await Promise.all([
+        ledger.execute(begin()),
+        ...tasks.map((task) => ledger.execute(task)),
+      ]);
+      expect(results).toEqual([1n, ...fresh.map(() => 1n)]);
+      for (const name of fresh) expect(await countsOf(client.jsm, name)).toEqual([1]);
+      await other.shutdown();
+    });
+
+    it("is one, of several who begin it in two processes at the same time", async () => {
+      const { ledger: other } = openLedger(client);
+      const results = await Promise.all([ledger.execute(begin()), other.execute(begin())]);
+      expect(results.toSorted()).toEqual([1n, undefined]);
+      expect(await countsOf(client.jsm, id)).toEqual([1]);
+      await other.shutdown();
+    });
+  });
+
   describe("group commit", () => {
     it("stores many tasks with few batches, each once and in order", async () => {
       const results = await Promise.all(range(500).map(() => ledger.execute(increment(id))));
