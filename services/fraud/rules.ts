@@ -14,7 +14,8 @@ const fields = {
 } satisfies Record<string, (order: Order) => string | bigint | undefined>;
 
 /**
- * When a field's value speaks against an order. Text is compared without regard to case.
+ * When a field's value speaks against an order. Text is compared without regard to case: what is written here is in
+ * lower case.
  * - `contains`: the text has this in it.
  * - `domainIn`: the text is an email address at one of these domains or below one.
  * - `atLeast`: the number is this or more.
@@ -39,7 +40,7 @@ export const rules: readonly Rule[] = [
     name: "freight_forwarder",
     description: "Goods that go to a freight forwarder cannot be followed to who receives them",
     fields: ["shipping_address.line1", "shipping_address.line2"],
-    match: { kind: "contains", text: "Freight Forwarding" },
+    match: { kind: "contains", text: "freight forwarding" },
   },
   {
     name: "disposable_email",
@@ -68,26 +69,35 @@ export const rules: readonly Rule[] = [
 
 /** The evidence against an order, in the order of the rules. None: nothing speaks against it. */
 export function evaluate(order: Order, table: readonly Rule[] = rules): Evidence[] {
-  return table.flatMap((rule) =>
-    rule.fields.flatMap((field) => {
+  // Every order comes through here several times, and hardly any hits a rule.
+  const evidence: Evidence[] = [];
+  for (const { name, description, fields: looksAt, match } of table) {
+    for (const field of looksAt) {
       const value = fields[field](order);
-      if (value === undefined || !matches(rule.match, value)) return [];
-      return [{ rule: rule.name, field, value: String(value), explanation: rule.description }];
-    }),
-  );
+      if (value === undefined || !matches(match, value)) continue;
+      evidence.push({ rule: name, field, value: String(value), explanation: description });
+    }
+  }
+  return evidence;
 }
 
 function matches(match: Match, value: string | bigint): boolean {
   switch (match.kind) {
     case "contains":
-      return String(value).toLowerCase().includes(match.text.toLowerCase());
-    case "domainIn": {
-      const domain = String(value).toLowerCase().split("@").at(-1)?.trim() ?? "";
-      return match.domains.some((listed) => domain === listed || domain.endsWith(`.${listed}`));
-    }
+      return String(value).toLowerCase().includes(match.text);
+    case "domainIn":
+      return isAt(match.domains, String(value).toLowerCase());
     case "atLeast":
       return BigInt(value) >= match.value;
     default:
       return match satisfies never;
   }
+}
+
+/** Whether an address is at one of the domains, or at a domain below one of them. */
+function isAt(domains: readonly string[], email: string): boolean {
+  const at = email.slice(email.lastIndexOf("@") + 1).trim();
+  return domains.some(
+    (domain) => at.endsWith(domain) && (at.length === domain.length || at.at(-domain.length - 1) === "."),
+  );
 }

@@ -68,7 +68,14 @@ export function handlers({ provider, backoffMs }: HandlerOptions) {
     effect.kind === "capture" ? askCapture(effect, options) : askRefund(effect, options);
   const keys = ({ orderId }: Charge | Refund) => [key(payment, orderId)];
   return [
-    { contract: chargePayment, keys, begins: keys, decide: decideCharge, perform: askCapture, conclude: concludeCharge },
+    {
+      contract: chargePayment,
+      keys,
+      begins: keys,
+      decide: decideCharge,
+      perform: askCapture,
+      conclude: concludeCharge,
+    },
     { contract: refundPayment, keys, decide: decideRefund, perform: ask, conclude: concludeRefund },
   ] as const satisfies readonly [
     Handler<typeof ChargePaymentSchema, CaptureEffect, CaptureResult>,

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { CaptureAnswer, CaptureRequest, Provider } from "./provider.ts";
 
@@ -42,19 +42,18 @@ export function sandbox({ slowMs }: SandboxOptions): Provider {
   return {
     name: "sandbox",
     async capture({ token, idempotencyKey }: CaptureRequest, { signal }): Promise<CaptureAnswer> {
-      const captured: CaptureAnswer = { kind: "captured", captureId: idFrom("sandbox_ch", idempotencyKey) };
       switch (token) {
         case "tok_visa":
-          return captured;
+          return captured(idempotencyKey);
         case "tok_declined":
           return { kind: "declined", code: "card_declined" };
         case "tok_slow":
           await sleep(slowMs, undefined, { signal });
-          return captured;
+          return captured(idempotencyKey);
         case "tok_flaky":
           return failsAgain(idempotencyKey)
             ? { kind: "unavailable", reason: "the sandbox is flaky" }
-            : captured;
+            : captured(idempotencyKey);
         default:
           return { kind: "declined", code: "invalid_token" };
       }
@@ -65,6 +64,10 @@ export function sandbox({ slowMs }: SandboxOptions): Provider {
   };
 }
 
+function captured(idempotencyKey: string): CaptureAnswer {
+  return { kind: "captured", captureId: idFrom("sandbox_ch", idempotencyKey) };
+}
+
 function idFrom(prefix: string, idempotencyKey: string): string {
-  return `${prefix}_${createHash("sha256").update(idempotencyKey).digest("hex").slice(0, 24)}`;
+  return `${prefix}_${hash("sha256", idempotencyKey).slice(0, 24)}`;
 }
