@@ -13,7 +13,7 @@ const MAX_REPEAT = 100;
 
 const help = `
 The folder of the stores should be on the disk that the shop would be on: file systems differ, and one in memory
-makes every sync free. Ends with 0, with 1 if something could not be measured or went wrong meanwhile, with 2 if it was
+makes every sync free. Ends with 0, with 1 if something could not be measured, failed or was disturbed, with 2 if it was
 called wrongly, with 130 after Ctrl-C.`;
 
 /** The command line. Running it sets the process's exit code. */

@@ -1,11 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { NatsServerError } from "../tools/nats_server.mjs";
 import { StartError } from "../tools/start_error.ts";
 import type { Benchmark, Options } from "./benchmark.ts";
 import { benchmarks } from "./benchmarks.ts";
 import { machineFacts, versionFacts } from "./machine.ts";
-import { openProgress, type Progress } from "./progress.ts";
+import { openProgress } from "./progress.ts";
 import { type Result, type Setting, section, writeSection } from "./report.ts";
 
 export interface RunOptions extends Options {
@@ -18,6 +18,7 @@ export interface RunOptions extends Options {
 /** One Ctrl-C under npm arrives twice: from the terminal, and passed on. What comes this close to the first is the same. */
 const SAME_KEY_PRESS_MS = 500;
 const INTERRUPTED = 130;
+const MISTAKEN = 2;
 const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
@@ -27,8 +28,12 @@ const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOptions): Promise<number> {
   using interrupt = watchForInterrupt();
   const { signal } = interrupt;
+  const unusable = findUnusable(options);
+  if (unusable !== undefined) {
+    console.error(`error: ${unusable}`);
+    return MISTAKEN;
+  }
   const results: Record<string, Result> = {};
-  using progress = openProgress();
   using folder = temporaryFolder(options.dataDir);
   const setting: Setting = {
     date: new Date(),
@@ -36,27 +41,26 @@ export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOp
     machine: machineFacts(folder.path),
     versions: versionFacts(),
   };
+  const run = async (benchmark: Benchmark) => {
+    // Ends before the figures are printed, which may go to the same terminal.
+    using progress = openProgress();
+    const { show, tell } = progress;
+    const { path: home, make } = folder;
+    return await benchmark.run({ options, signal, show, tell, home, folder: make });
+  };
   try {
     for (const benchmark of chosen) {
-      const { show, tell } = progress;
-      const result = await benchmark.run({
-        options,
-        signal,
-        show,
-        tell,
-        home: folder.path,
-        folder: folder.make,
-      });
+      const result = await run(benchmark);
       results[benchmark.name] = result;
-      publish(benchmark, { result, setting, options, progress });
+      publish(benchmark, { result, setting, options });
     }
   } catch (cause) {
     if (signal.aborted) {
-      progress.tell("stopped: what was not done is not written");
+      console.error("stopped: what was not done is not written");
       return INTERRUPTED;
     }
     if (!(cause instanceof StartError || cause instanceof NatsServerError)) throw cause;
-    progress.tell(cause.message);
+    console.error(cause.message);
     return 1;
   } finally {
     if (options.json !== undefined) {
@@ -66,14 +70,25 @@ export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOp
   return Object.values(results).some(({ problems }) => problems.length > 0) ? 1 : 0;
 }
 
+/** Said at once, and not when everything has been measured. */
+function findUnusable({ dataDir, json, docs }: RunOptions): string | undefined {
+  const folders = [json, docs === false ? undefined : docs].flatMap((file) => (file ? [dirname(file)] : []));
+  try {
+    mkdirSync(dataDir, { recursive: true });
+    for (const folder of [dataDir, ...folders]) accessSync(folder, constants.W_OK);
+    return undefined;
+  } catch (cause) {
+    return `Cannot write where it was told to: ${(cause as Error).message}`;
+  }
+}
+
 function publish(
   { name }: Benchmark,
-  found: { result: Result; setting: Setting; options: RunOptions; progress: Progress },
+  { result, setting, options }: { result: Result; setting: Setting; options: RunOptions },
 ): void {
-  const { result, setting, options, progress } = found;
   const text = section(result, setting);
   process.stdout.write(`${text}\n\n`);
-  for (const problem of result.problems) progress.tell(`${name}: ${problem}`);
+  for (const problem of result.problems) console.error(`${name}: ${problem}`);
   if (options.docs === false) return;
   writeSection(options.docs, { key: name, text, keys: benchmarks.map((benchmark) => benchmark.name) });
 }
@@ -90,7 +105,6 @@ function commandLine(): string {
 }
 
 function temporaryFolder(dataDir: string): Disposable & { path: string; make(name: string): string } {
-  mkdirSync(dataDir, { recursive: true });
   const path = mkdtempSync(join(resolve(dataDir), "bench-"));
   let made = 0;
   const remove = () => rmSync(path, { recursive: true, force: true });
