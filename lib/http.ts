@@ -1,9 +1,7 @@
 import { Hono } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import type { Logger } from "pino";
-import type { z } from "zod";
 import {
   isUnavailable,
   LedgerBusyError,
@@ -12,19 +10,16 @@ import {
   traceFrom,
   traceId,
 } from "../nats/mod.ts";
+import { limitBody, malformed } from "./body.ts";
 import { limitInFlight, MAX_IN_FLIGHT } from "./limits.ts";
 import type { Metrics } from "./metrics.ts";
 import { Problem, problemResponse } from "./problem.ts";
+import { RequestLog } from "./request_log.ts";
 
 /** What the routes of a service find in their context. */
 export interface Env {
-  Variables: { trace: TraceContext; log: Logger };
+  Variables: { trace: TraceContext; log: RequestLog };
 }
-
-const JSON_TYPE = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
-
-/** An order of a hundred lines takes about 6 KiB. */
-const MAX_BODY_BYTES = 64 * 1024;
 
 /**
  * The ground of a service's HTTP interface: trace context from `traceparent`, a log line and a metric for each request,
@@ -41,7 +36,7 @@ export function createApp(options: {
   app.use(async (context, next) => {
     const started = performance.now();
     const trace = traceFrom(context.req.header("traceparent"), context.req.header("tracestate"));
-    const log = options.log.child({ trace_id: traceId(trace) });
+    const log = new RequestLog(options.log, { trace_id: traceId(trace) });
     context.set("trace", trace);
     context.set("log", log);
     await next();
@@ -53,19 +48,7 @@ export function createApp(options: {
   });
   app.use(secureHeaders());
   app.use(limitInFlight(maxInFlight));
-  app.use(
-    bodyLimit({
-      maxSize: MAX_BODY_BYTES,
-      onError: () => {
-        throw new Problem(413, "body-too-large", {
-          title: "Body too large",
-          detail: `The body of a request may have ${MAX_BODY_BYTES} bytes`,
-          // The rest of the body is not read, so nothing else can come over this connection.
-          headers: { connection: "close" },
-        });
-      },
-    }),
-  );
+  app.use(limitBody());
   app.notFound((context) => problemResponse(context, notFoundProblem(app, context.req)));
   app.onError((cause, context) => {
     if (cause instanceof Problem) return problemResponse(context, cause);
@@ -111,10 +94,6 @@ function isBrokenOff(cause: unknown): boolean {
   return cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
 }
 
-function malformed(detail: string): Problem {
-  return new Problem(400, "malformed-json", { title: "Malformed JSON", detail });
-}
-
 /** What a client is told when the ledger or the server behind it has no answer right now. */
 function unavailableProblem(cause: unknown): Problem | undefined {
   const unstored = cause instanceof LedgerTimeoutError || cause instanceof LedgerBusyError;
@@ -128,45 +107,23 @@ function unavailableProblem(cause: unknown): Problem | undefined {
   });
 }
 
-/**
- * The request's JSON body, checked.
- * @throws {Problem} 415 for another content type, 400 for what is no JSON, 422 with every fault and its place for what
- * does not fit the schema.
- */
-export async function readBody<S extends z.ZodType>(request: Request, schema: S): Promise<z.infer<S>> {
-  const type = request.headers.get("content-type") ?? "";
-  if (!JSON_TYPE.test(type) || request.headers.has("content-encoding")) {
-    throw new Problem(415, "unsupported-media-type", {
-      title: "Unsupported media type",
-      detail: "Send the body as `Content-Type: application/json`, in UTF-8 and without a Content-Encoding",
-    });
-  }
-  const bytes = await request.arrayBuffer();
-  let body: unknown;
-  try {
-    body = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    throw malformed("The body is not valid JSON in UTF-8");
-  }
-  const read = schema.safeParse(body);
-  if (read.success) return read.data;
-  const errors = read.error.issues.map((issue) => ({ pointer: pointer(issue.path), detail: issue.message }));
-  throw new Problem(422, "invalid-request", {
-    title: "Invalid request",
-    detail: errors.map((error) => `${error.pointer || "body"}: ${error.detail}`).join("; "),
-    extra: { errors },
-  });
-}
-
-/** RFC 6901. */
-function pointer(path: readonly PropertyKey[]): string {
-  return path.map((part) => `/${String(part).replaceAll("~", "~0").replaceAll("/", "~1")}`).join("");
-}
-
 /** Time that a request may wait for its commit. A client that gives up earlier may send the request again. */
 const REQUEST_DEADLINE_MS = 10_000;
+/** Requests that come within this share a signal, which aborts so much earlier for the last of them. */
+const SHARE_MS = 50;
+/** Whoever comes or goes looks through the others that listen. */
+const MAX_SHARERS = 32;
+
+const deadline = { signal: AbortSignal.abort(), until: 0, left: 0 };
 
 /** Aborts when a request has waited long enough for the ledger. */
 export function requestDeadline(): AbortSignal {
-  return AbortSignal.timeout(REQUEST_DEADLINE_MS);
+  const now = performance.now();
+  if (deadline.left === 0 || now >= deadline.until) {
+    deadline.signal = AbortSignal.timeout(REQUEST_DEADLINE_MS);
+    deadline.until = now + SHARE_MS;
+    deadline.left = MAX_SHARERS;
+  }
+  deadline.left -= 1;
+  return deadline.signal;
 }

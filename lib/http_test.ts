@@ -1,7 +1,8 @@
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
-import { createApp, readBody } from "./http.ts";
+import { readBody } from "./body.ts";
+import { createApp, requestDeadline } from "./http.ts";
 import { createMetrics } from "./metrics.ts";
 
 describe("createApp()", () => {
@@ -65,7 +66,20 @@ describe("createApp()", () => {
 
   it("refuses what is no JSON, is not said to be, or does not fit", async () => {
     expect((await post("{", {})).status).toBe(400);
+    const invalidUtf8 = new Uint8Array([...'{"text":"'].map((c) => c.charCodeAt(0)).concat(0xff, 0x22, 0x7d));
+    const headers = { "content-type": "application/json" };
+    const answer = await app.request("/echo", { method: "POST", body: invalidUtf8, headers });
+    expect(answer.status).toBe(400);
     expect((await post("{}", { "content-type": "text/plain" })).status).toBe(415);
     expect((await post('{"text":1}')).status).toBe(422);
+  });
+});
+
+describe("requestDeadline()", () => {
+  it("is shared by requests that come together, and by no more than a few", () => {
+    const signals = Array.from({ length: 100 }, requestDeadline);
+    expect(signals.some(({ aborted }) => aborted)).toBe(false);
+    expect(new Set(signals).size).toBeGreaterThanOrEqual(4);
+    expect(new Set(signals).size).toBeLessThan(20);
   });
 });

@@ -1,3 +1,4 @@
+export * from "./body.ts";
 export * from "./config.ts";
 export * from "./health.ts";
 export * from "./http.ts";
@@ -8,5 +9,6 @@ export * from "./metrics.ts";
 export * from "./operator.ts";
 export * from "./problem.ts";
 export * from "./request.ts";
+export * from "./request_log.ts";
 export * from "./serve.ts";
 export * from "./service.ts";

@@ -30,7 +30,7 @@ export function cancelRoute(source: Source): (context: Context<Env>) => Promise<
       { signal: requestDeadline() },
     );
     if (requested === undefined) throw unknownOrder(orderId);
-    context.var.log.child({ order_id: orderId }).info({ state: standing.state }, "cancel requested");
+    context.var.log.info({ order_id: orderId, state: standing.state }, "cancel requested");
     return context.json(answer(standing, requested), 202);
   };
 }

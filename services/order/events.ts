@@ -2,8 +2,7 @@ import { setMaxListeners } from "node:events";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
-import type { Logger } from "pino";
-import { type Env, Problem } from "../../lib/mod.ts";
+import { type Env, Problem, type RequestLog } from "../../lib/mod.ts";
 import { checkoutState, decode, subjectOf } from "../../nats/mod.ts";
 import { findOrder, fromCheckout, hasEnded, type Source, type Standing, toTime } from "./status.ts";
 
@@ -99,7 +98,7 @@ async function send(
 async function* follow(
   source: EventSource,
   orderId: string,
-  options: { signal: AbortSignal; log: Logger; reconnected: EventTarget },
+  options: { signal: AbortSignal; log: RequestLog; reconnected: EventTarget },
 ): AsyncGenerator<Standing | undefined> {
   const { signal, log, reconnected } = options;
   let pushed: Uint8Array | undefined;

@@ -33,8 +33,8 @@ export function placeRoute(source: PlaceSource): (context: Context<Env>) => Prom
     try {
       const { order, kind } = await place(context, source, { orderId, request });
       const replayed = kind === "replayed";
-      const log = context.var.log.child({ order_id: order.orderId });
-      log.info({ total_cents: Number(order.totalCents), replayed }, "order placed");
+      const fields = { order_id: orderId, total_cents: Number(order.totalCents), replayed };
+      context.get("log").info(fields, "order placed");
       if (replayed) context.header("idempotency-replayed", "true");
       context.header("location", `/orders/${order.orderId}`);
       const { history: _, ...answer } = toJson(justCreated(order));
@@ -60,7 +60,7 @@ async function place(
     {
       keys: placingKeys(request, placing),
       begins: [subjectOf(orderCreated, orderId)],
-      trace: context.var.trace,
+      trace: context.get("trace"),
       decide: (view) => placeOrder(view, request, placing),
     },
     { signal: requestDeadline() },
