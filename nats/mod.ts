@@ -11,6 +11,7 @@ export * from "./handler.ts";
 export * from "./headers.ts";
 export * from "./ledger.ts";
 export * from "./link.ts";
+export * from "./pages.ts";
 export * from "./pause.ts";
 export * from "./processor.ts";
 export * from "./read.ts";

@@ -17,10 +17,14 @@ export function addReconcile(program: Command, { output, run }: Context): void {
     .action((flags: { json?: boolean }) => run((shop) => reconcile(output, shop, flags)));
 }
 
-async function reconcile(output: Output, { jsm }: Shop, { json }: { json?: boolean }): Promise<ExitCode> {
+async function reconcile(
+  output: Output,
+  { connection, jsm }: Shop,
+  { json }: { json?: boolean },
+): Promise<ExitCode> {
   // It prints what it finds when it is through.
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
-  const reconciler = new Reconciler({ jsm, log, settleMs: SETTLE_MS, judge: { isTransition } });
+  const reconciler = new Reconciler({ connection, jsm, log, settleMs: SETTLE_MS, judge: { isTransition } });
   const began = Date.now();
   while ((await reconciler.step()) > 0 && reconciler.findings.comparedUpTo < began) await reconciler.settle();
   await reconciler.finish();

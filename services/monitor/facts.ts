@@ -12,19 +12,9 @@ import {
   paymentCaptured,
   paymentRefunded,
   reservation,
+  type StoredMessage,
   splitSubject,
 } from "../../nats/mod.ts";
-
-/** A message as its stream holds it. */
-export interface Stored {
-  readonly stream: string;
-  readonly seq: number;
-  readonly subject: string;
-  readonly time: Date;
-  readonly data: Uint8Array;
-  /** The rest of its batch follows. */
-  readonly partial: boolean;
-}
 
 /** What the ledgers say of one order, as far as they were read. */
 export interface Facts {
@@ -103,9 +93,13 @@ export function aboutOrder(subject: string): { orderId: string; kind: string } |
  * Adds a message to what is known of its order. Messages of one stream come in their order, each once. One that cannot be
  * decoded is a fault of the order's history.
  */
-export function fold(facts: Facts, kind: string, { data, time }: Pick<Stored, "data" | "time">): void {
+export function fold(
+  facts: Facts,
+  kind: string,
+  { data, timeMs }: Pick<StoredMessage, "data" | "timeMs">,
+): void {
   facts.counts.set(kind, (facts.counts.get(kind) ?? 0) + 1);
-  facts.last = Math.max(facts.last, time.getTime());
+  facts.last = Math.max(facts.last, timeMs);
   try {
     readers[kind]?.(facts, data);
   } catch (cause) {

@@ -1,5 +1,6 @@
-import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
-import { MAX_PAGE, splitSubject, topology, viewStored } from "../../nats/mod.ts";
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { readPage, type StoredMessage, splitSubject, topology } from "../../nats/mod.ts";
 import { aboutOrder, type Facts, fold, newFacts } from "./facts.ts";
 
 /** All streams that hold messages about orders. */
@@ -23,7 +24,7 @@ export interface Lookup {
  * @param upTo Sequence up to which each stream counts. Default: all of it.
  */
 export async function lookUp(
-  jsm: JetStreamManager,
+  connection: NatsConnection,
   orderId: string,
   upTo: (stream: string) => number = () => Number.POSITIVE_INFINITY,
 ): Promise<Lookup> {
@@ -35,7 +36,7 @@ export async function lookUp(
         `${prefix}.*.${orderId}`,
         ...(name === "NOTIFICATION" ? [`${prefix}.*.${orderId}.*`] : []),
       ];
-      const found = await Promise.all(subjects.map((subject) => readAll(jsm, name, subject)));
+      const found = await Promise.all(subjects.map((subject) => readAll(connection, name, subject)));
       return { stream: name, messages: found.flat() };
     }),
   );
@@ -51,13 +52,17 @@ export async function lookUp(
   return { facts, mentions };
 }
 
-async function readAll(jsm: JetStreamManager, stream: string, subject: string): Promise<StoredMsg[]> {
-  const all: StoredMsg[] = [];
+async function readAll(
+  connection: NatsConnection,
+  stream: string,
+  subject: string,
+): Promise<StoredMessage[]> {
+  const all: StoredMessage[] = [];
   for (let from = 1; ; ) {
-    const page = await viewStored(jsm, stream, { subject, from, limit: MAX_PAGE });
-    all.push(...page);
-    const last = page.at(-1);
-    if (last === undefined || page.length < MAX_PAGE) return all;
+    const { messages, pending } = await readPage(connection, stream, { subject, from });
+    all.push(...messages);
+    const last = messages.at(-1);
+    if (last === undefined || pending === 0) return all;
     from = last.seq + 1;
   }
 }

@@ -8,10 +8,10 @@ import { watch } from "./watch.ts";
 await run("monitor", async (life) => {
   const config = readMonitorConfig();
   const service = await connectObserver("monitor", { config, ...life });
-  const { jsm, log, metrics } = service;
+  const { connection, jsm, log, metrics } = service;
   const stopping = new AbortController();
   const watched = watch({
-    reconciler: new Reconciler({ jsm, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    reconciler: new Reconciler({ connection, jsm, log, settleMs: config.RECONCILE_SETTLE_MS }),
     deadLetters: new DeadLetterCount(jsm),
     registry: metrics.registry,
     log,

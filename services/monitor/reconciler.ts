@@ -1,13 +1,15 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JetStreamManager } from "@nats-io/jetstream";
-import { item, type Log, reservation, splitSubject } from "../../nats/mod.ts";
-import { aboutOrder, type Facts, fold, type Line, newFacts, type Stored } from "./facts.ts";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { item, type Log, reservation, type StoredMessage, splitSubject } from "../../nats/mod.ts";
+import { aboutOrder, type Facts, fold, type Line, newFacts } from "./facts.ts";
 import { hasEnded, isOverdue, type JudgeOptions, judge, type Violation } from "./invariants.ts";
 import { type Lookup, ledgers, lookUp, type Positions, readPositions } from "./lookup.ts";
 import { StockBalance } from "./stock.ts";
 import { Tail } from "./tail.ts";
 
 export interface ReconcilerOptions {
+  connection: NatsConnection;
   jsm: JetStreamManager;
   log: Log;
   /** How long an order has to be quiet before it is judged. Default 10,000. */
@@ -71,8 +73,8 @@ export class Reconciler {
   readonly #suspects = new Map<string, Suspect>();
   /** Reservations of orders that are not in memory: what they held before has to be looked up. */
   #unresolved: { orderId: string; seq: number; after: readonly Line[] }[] = [];
-  /** The inventory was told to the end of a batch. */
-  #wholeBatch = true;
+  /** The inventory was told up to this message. */
+  #lastOfInventory: StoredMessage | undefined;
   #stockViolations: readonly Violation[] = [];
   #checked = 0;
   /** That orders were forgotten before their end was said. */
@@ -80,7 +82,7 @@ export class Reconciler {
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
-    this.#tail = new Tail(options.jsm, ledgers);
+    this.#tail = new Tail(options.connection, ledgers);
   }
 
   get findings(): Findings {
@@ -95,7 +97,12 @@ export class Reconciler {
 
   /** Reads on. @returns How many messages were read; 0 when there is nothing new. */
   step(): Promise<number> {
-    return this.#tail.step((message) => this.#take(message));
+    return this.#tail.step((message, stream) => this.#take(message, stream));
+  }
+
+  /** Whether all is read that was there when this was last the case. What came meanwhile is next. */
+  get caughtUp(): boolean {
+    return this.#tail.caughtUp;
   }
 
   /** Judges the orders that have become quiet, and once more those that looked wrong. */
@@ -130,9 +137,9 @@ export class Reconciler {
     return { ...this.#options.judge, now: this.#options.now?.() ?? Date.now() };
   }
 
-  #take(message: Stored): void {
+  #take(message: StoredMessage, stream: string): void {
     const { prefix, id } = splitSubject(message.subject);
-    if (message.stream === "INVENTORY") this.#wholeBatch = !message.partial;
+    if (stream === "INVENTORY") this.#lastOfInventory = message;
     if (prefix === item.subject) this.#stock.foldItem(id, message.data);
     const about = aboutOrder(message.subject);
     if (about === undefined) return;
@@ -158,7 +165,7 @@ export class Reconciler {
     let facts = seen;
     // What was said of it before it was forgotten, or before this process began to read.
     if (!facts.complete) {
-      const found = await lookUp(this.#options.jsm, orderId, (stream) => this.#tail.position(stream));
+      const found = await lookUp(this.#options.connection, orderId, (stream) => this.#tail.position(stream));
       facts = found.facts;
     }
     if (judge(facts, this.#judgeOptions()).length > 0) this.#suspect(orderId);
@@ -187,13 +194,13 @@ export class Reconciler {
 
   /** Looks at each suspect again, with everything that is stored by now. */
   async #verify(isDue: (suspect: Suspect) => boolean): Promise<void> {
-    const { jsm } = this.#options;
+    const { connection, jsm } = this.#options;
     const due = [...this.#suspects].filter(([, suspect]) => isDue(suspect));
     if (due.length === 0) return;
     // Before the orders are looked up: what is stored after this is under way, not missing.
     const positions = await readPositions(jsm);
     for (const [orderId, suspect] of due) {
-      const found = await lookUp(jsm, orderId);
+      const found = await lookUp(connection, orderId);
       const violations = judge(found.facts, this.#judgeOptions());
       if (violations.length === 0) {
         this.#suspects.delete(orderId);
@@ -212,12 +219,12 @@ export class Reconciler {
   }
 
   async #balance(): Promise<void> {
-    const { jsm } = this.#options;
+    const { connection } = this.#options;
     for (const { orderId, seq, after } of this.#unresolved.splice(0)) {
-      const { facts } = await lookUp(jsm, orderId, (stream) => (stream === "INVENTORY" ? seq - 1 : 0));
+      const { facts } = await lookUp(connection, orderId, (stream) => (stream === "INVENTORY" ? seq - 1 : 0));
       this.#stock.foldReservation(facts.reservation?.lines ?? [], after);
     }
-    if (!this.#wholeBatch) return;
+    if (this.#lastOfInventory !== undefined && !endsBatch(this.#lastOfInventory)) return;
     const violations = this.#stock.violations();
     this.#report(this.#stockViolations, violations);
     this.#stockViolations = violations;
@@ -232,6 +239,11 @@ export class Reconciler {
       this.#options.log.error({ invariant, violated_by: subject, detail }, "an invariant is violated");
     }
   }
+}
+
+/** Whether no more of its batch follows. */
+function endsBatch({ headers }: StoredMessage): boolean {
+  return !headers.has("Nats-Batch-Id") || headers.has("Nats-Batch-Commit");
 }
 
 function isUnderWay({ mentions }: Lookup, positions: Positions, ageMs: number): boolean {

@@ -35,7 +35,7 @@ beforeEach(async () => {
   now = Date.now();
   logged = [];
   reconciler = new Reconciler({
-    jsm: client.jsm,
+    ...client,
     settleMs: 1,
     now: () => now,
     log: { info: () => undefined, warn: () => undefined, error: (fields) => void logged.push(fields) },
@@ -193,7 +193,7 @@ describe("Reconciler", () => {
 
   it("finish() judges what has only just happened", async () => {
     reconciler = new Reconciler({
-      jsm: client.jsm,
+      ...client,
       log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     });
     await store(message(paymentCaptured, "o9", { amountCents: 1n }));

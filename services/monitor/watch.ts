@@ -9,7 +9,7 @@ export interface WatchOptions {
   deadLetters: DeadLetterCount;
   registry: Registry;
   log: Log;
-  /** Pause when there is nothing new. */
+  /** Pause when everything is read. To look more often costs more than what there is to read. */
   everyMs: number;
   signal: AbortSignal;
 }
@@ -29,14 +29,14 @@ export async function watch(options: WatchOptions): Promise<void> {
     let restMs = everyMs;
     try {
       const started = performance.now();
-      const count = await reconciler.step();
-      if (count === 0 || performance.now() > settled + SETTLE_EVERY_MS) {
+      await reconciler.step();
+      if (reconciler.caughtUp || performance.now() > settled + SETTLE_EVERY_MS) {
         await reconciler.settle();
         await deadLetters.update();
         publish();
         settled = performance.now();
       }
-      if (count > 0) restMs = Math.min(MAX_REST_MS, REST * (performance.now() - started));
+      if (!reconciler.caughtUp) restMs = Math.min(MAX_REST_MS, REST * (performance.now() - started));
     } catch (cause) {
       if (!signal.aborted) log.warn({ err: cause }, "cannot compare the ledgers, trying again");
     }

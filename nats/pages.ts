@@ -1,0 +1,117 @@
+import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import { HeaderText, type IncomingHeaders } from "./headers.ts";
+import { LinkLostError } from "./link.ts";
+import { MAX_PAGE } from "./read.ts";
+
+/** A message as its stream holds it. */
+export interface StoredMessage {
+  readonly subject: string;
+  readonly seq: number;
+  /** When it was stored; Unix time in milliseconds. */
+  readonly timeMs: number;
+  readonly data: Uint8Array;
+  readonly headers: IncomingHeaders;
+}
+
+export interface Page {
+  readonly messages: readonly StoredMessage[];
+  /** Messages that match and come after those of the page, as it was read. */
+  readonly pending: number;
+}
+
+export interface PageOptions {
+  /** Default: all subjects of the stream. A filter costs the server a fifth more. */
+  subject?: string;
+  /** Sequence of the first message that may be in it. */
+  from: number;
+  /** Default and maximum: {@linkcode MAX_PAGE}. */
+  limit?: number;
+}
+
+/** The rest of a page that does not come within this is lost: the connection broke in the middle of it. */
+const PAGE_TIMEOUT_MS = 10_000;
+
+/**
+ * Messages in stream order, as some replica has them, for who reads many: of their headers only what says which message
+ * it is, is looked at. A page may be short of its limit, since the server also bounds it by bytes.
+ *
+ * Direct Get (ADR-31), which the client can do as well; it takes the headers of each message apart, which is most of what
+ * reading it costs.
+ *
+ * @throws {Error} If the server does not answer in time, or nobody does: `isUnavailable()` knows it.
+ */
+export async function readPage(
+  connection: NatsConnection,
+  stream: string,
+  { subject = ">", from, limit = MAX_PAGE }: PageOptions,
+): Promise<Page> {
+  const request = JSON.stringify({ seq: from, next_by_subj: subject, batch: Math.min(limit, MAX_PAGE) });
+  const answers = await connection.requestMany(`$JS.API.DIRECT.GET.${stream}`, request, {
+    strategy: "timer",
+    maxWait: PAGE_TIMEOUT_MS,
+    noMux: true,
+  });
+  const messages: DirectMessage[] = [];
+  for await (const answer of answers) {
+    const block = headerBlock(answer);
+    const status = statusOf(block);
+    if (status === undefined) messages.push(new DirectMessage(block, answer.data));
+    else if (status === "204" || status === "404")
+      return { messages, pending: messages.at(-1)?.pending ?? 0 };
+    else throw new LinkLostError(`Cannot read ${subject} of ${stream}: the server answers ${status}`);
+  }
+  throw new LinkLostError(`Cannot read ${subject} of ${stream}: no answer within ${PAGE_TIMEOUT_MS} ms`);
+}
+
+class DirectMessage implements StoredMessage {
+  readonly subject: string;
+  readonly seq: number;
+  readonly timeMs: number;
+  readonly pending: number;
+  readonly data: Uint8Array;
+  readonly #block: Buffer;
+
+  constructor(block: Buffer, data: Uint8Array) {
+    const text = block.toString("latin1");
+    this.#block = block;
+    this.data = data;
+    const [from, to] = rangeOf(text, "Nats-Subject");
+    // A string of its own: a part of `text` would keep all of it in memory.
+    this.subject = block.toString("utf8", from, to);
+    this.seq = Number(text.slice(...rangeOf(text, "Nats-Sequence")));
+    this.timeMs = Date.parse(text.slice(...rangeOf(text, "Nats-Time-Stamp")));
+    this.pending = Number(text.slice(...rangeOf(text, "Nats-Num-Pending")));
+  }
+
+  get headers(): IncomingHeaders {
+    return new HeaderText(this.#block);
+  }
+}
+
+/** Where the value of a header begins and ends. The last one of its name: it is the server's, behind the message's own. */
+function rangeOf(text: string, name: string): [from: number, to: number] {
+  const at = text.lastIndexOf(`\r\n${name}: `);
+  if (at < 0) throw new TypeError(`Cannot read a stored message: it has no ${name}`);
+  const from = at + name.length + 4;
+  return [from, text.indexOf("\r\n", from)];
+}
+
+/** What stands behind `NATS/1.0` if this is no message but what is said instead of one. */
+function statusOf(block: Buffer): string | undefined {
+  return block[8] === 0x20 ? block.toString("latin1", 9, 12) : undefined;
+}
+
+/** The message as the client keeps it, where its bytes are: headers and payload in one piece. */
+interface RawMessage {
+  _rdata?: Uint8Array;
+  _msg?: { hdr?: number };
+}
+
+/** The bytes of the headers. Of a client that keeps them elsewhere, the headers written anew. */
+function headerBlock(message: Msg): Buffer {
+  const { _rdata: bytes, _msg: frame } = message as unknown as RawMessage;
+  if (bytes !== undefined && frame?.hdr !== undefined && frame.hdr > 0) {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, frame.hdr);
+  }
+  return Buffer.from(String(message.headers ?? "NATS/1.0 503\r\n\r\n"));
+}
