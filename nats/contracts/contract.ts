@@ -69,13 +69,19 @@ export function message<S extends DescMessage>(
   };
 }
 
+/** The id that was looked at last: a decision makes all its keys and messages of one, a dozen in a row. */
+let knownId: string | undefined;
+
 /**
  * @throws {RangeError} If `id` is not one or more subject tokens: empty, or with white space, `*`, `>` or an empty
  * token. Whatever comes from outside is validated before it gets here.
  */
 export function subjectOf(contract: Contract, id: string): string {
-  if (!/^[^\s.*>]+(\.[^\s.*>]+)*$/.test(id)) {
-    throw new RangeError(`Cannot make a subject of ${contract.subject}: ${JSON.stringify(id)} is no token`);
+  if (id !== knownId) {
+    if (!/^[^\s.*>]+(\.[^\s.*>]+)*$/.test(id)) {
+      throw new RangeError(`Cannot make a subject of ${contract.subject}: ${JSON.stringify(id)} is no token`);
+    }
+    knownId = id;
   }
   return `${contract.subject}.${id}`;
 }

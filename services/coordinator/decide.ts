@@ -157,7 +157,14 @@ function take(checkout: Checkout, circumstances: Circumstances): Step | undefine
     case "go":
       return { checkout: enter(checkout, rule, circumstances), send: rule.send };
     case "repeat":
-      return { checkout: withDeadline(checkout, laterDeadline(checkout, circumstances)), send: rule.send };
+      return {
+        checkout: {
+          ...checkout,
+          deadline: laterDeadline(checkout, circumstances),
+          timerAt: timerOf(checkout),
+        },
+        send: rule.send,
+      };
     case "defer":
       if (wasSeen(checkout, event)) return undefined;
       return { checkout: { ...checkout, deferred: [...checkout.deferred, deferral(happening)] }, send: [] };
@@ -179,9 +186,13 @@ interface Circumstances {
 
 function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: Circumstances): Checkout {
   const { event, now } = circumstances.happening;
+  const deadline = deadlineOf(rule.to, circumstances);
   return {
-    ...withDeadline(checkout, deadlineOf(rule.to, circumstances)),
+    ...checkout,
     state: rule.to,
+    deadline,
+    // Whatever the deadline is, the timer that is set stays what it is.
+    timerAt: deadline && timerOf(checkout),
     reason: rule.reason ?? checkout.reason,
     history: [
       ...checkout.history,
@@ -189,14 +200,6 @@ function enter(checkout: Checkout, rule: Rule & { kind: "go" }, circumstances: C
     ],
     deferred: checkout.deferred.filter((deferred) => deferred.event !== event),
   };
-}
-
-/** Whatever the deadline is, the timer that is set stays what it is. */
-function withDeadline(checkout: Checkout, deadline: Timestamp | undefined): Checkout {
-  const { deadline: _, timerAt: __, ...kept } = checkout;
-  if (deadline === undefined) return kept;
-  const timerAt = timerOf(checkout);
-  return { ...kept, deadline, ...(timerAt && { timerAt }) };
 }
 
 /** The first deferred event that the state now reached has a transition for. */
