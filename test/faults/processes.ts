@@ -16,9 +16,13 @@ const pauseMs =
 /** Longer than two pings without an answer, after which a client gives its connection up. */
 const serverPauseMs = 22_000;
 
-/** What a service never does: the order service handles nothing while orders go by, and a mail is one message. */
+/**
+ * What a service never does, or only when it happens to decide several things at once: the order service handles nothing
+ * while orders go by, and an order, what becomes of its fulfilment, and a mail are one message each.
+ */
 const unreachable: Readonly<Record<string, readonly Point[]>> = {
-  order: ["before it decides", "before it acknowledges"],
+  order: ["before it decides", "in the middle of a batch", "before it acknowledges"],
+  fulfillment: ["in the middle of a batch"],
   notification: ["in the middle of a batch"],
 };
 
