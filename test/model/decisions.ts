@@ -4,6 +4,7 @@ import * as contracts from "../../nats/contracts/mod.ts";
 import {
   type Contract,
   checkoutState,
+  checkoutTimer,
   deadlinePassed,
   type Key,
   type Outgoing,
@@ -16,7 +17,7 @@ import { type AnyHandler, newTrace, type Outcome, type View } from "../../nats/m
 import { decideReview, screeningKeys } from "../../services/fraud/decide.ts";
 import type { Answer, Effect } from "../../services/payment/decide.ts";
 import { Interner, textOf } from "./intern.ts";
-import { cells, DEADLINE, FIRED, LATE, NOW, orderId, TIMER, type World } from "./world.ts";
+import { cells, DEADLINE, EARLY, FIRED, LATE, NOW, orderId, TIMER, type World } from "./world.ts";
 
 type Value = MessageShape<DescMessage>;
 type Checkout = MessageShape<typeof checkoutState.schema>;
@@ -46,6 +47,8 @@ export interface Change {
   readonly says: readonly number[];
   readonly outcome: "done" | "perform" | "retry" | "dead";
   readonly effect?: Effect;
+  /** What is wrong with the times that it stores, which are no part of a state. */
+  readonly wrong?: string;
 }
 
 /**
@@ -171,14 +174,14 @@ export class Decisions {
   }
 
   /**
-   * When a message comes, as far as it makes a difference. For one about a checkout that is before its timer fires or
-   * after it, and for a timer before the deadline or after it. A review's is due when it fires.
+   * When a message comes, as far as it makes a difference. For one about a checkout that is long before its timer fires,
+   * before it, or after it, and for a timer before the deadline or after it. A review's is due when it fires.
    */
   #clocksOf(message: number): readonly Date[] {
     const { kind } = this.sent.get(message);
     if (kind === deadlinePassed.subject) return [FIRED, LATE];
     if (kind === reviewDue.subject) return [LATE];
-    return this.#cellsOf(message).includes(CHECKOUT) ? [NOW, FIRED] : [NOW];
+    return this.#cellsOf(message).includes(CHECKOUT) ? [EARLY, NOW, FIRED] : [NOW];
   }
 
   #handlerOf(message: number): AnyHandler {
@@ -237,7 +240,15 @@ export class Decisions {
       }
     }
     const effect = outcome.kind === "perform" ? { effect: outcome.effect } : {};
-    const change: Change = { writes, timers, says, outcome: outcome.kind, ...effect };
+    const wrong = wrongTimes(messages);
+    const change: Change = {
+      writes,
+      timers,
+      says,
+      outcome: outcome.kind,
+      ...effect,
+      ...(wrong && { wrong }),
+    };
     this.#made.set(name, change);
     return change;
   }
@@ -246,6 +257,22 @@ export class Decisions {
     const subject = schedule?.target ?? "";
     return this.sent.id({ subject, kind: splitSubject(subject).prefix, value: canonical(value) });
   }
+}
+
+/** A checkout remembers when its timer fires, and that is at its deadline or before. */
+function wrongTimes(messages: readonly Outgoing[]): string | undefined {
+  const state = messages.findLast(({ contract }) => contract === checkoutState)?.value as
+    | Checkout
+    | undefined;
+  if (state?.deadline === undefined) return undefined;
+  if (state.timerAt === undefined) return `the ${state.state} order does not say when its timer fires`;
+  const at = timestampMs(state.timerAt);
+  if (at > timestampMs(state.deadline))
+    return `the timer of the ${state.state} order fires after its deadline`;
+  const timer = messages.find(({ contract }) => contract === checkoutTimer)?.schedule?.at.getTime();
+  return timer === undefined || timer === at
+    ? undefined
+    : `the ${state.state} order has another timer than it says`;
 }
 
 function bytesOf(value: Value): string {

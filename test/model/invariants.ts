@@ -53,6 +53,7 @@ export interface Invariants {
 
 /** What is wrong with a step, undefined if nothing is. */
 export function wrongStep(from: State, move: Move, { decisions }: Invariants): string | undefined {
+  if (move.wrong !== undefined) return move.wrong;
   if (move.dead) return "a message of the shop's own became a dead letter";
   for (const id of move.says) {
     const { kind } = decisions.sent.get(id);

@@ -26,6 +26,8 @@ export interface Move {
   readonly delivers?: number;
   /** Its consumer gave it up. */
   readonly dead?: boolean;
+  /** What is wrong with what was decided, whatever the state is. */
+  readonly wrong?: string;
 }
 
 export interface Moves {
@@ -94,7 +96,8 @@ function* received(
   const nothing = change.writes.length + change.timers.length + change.says.length === 0;
   if (!first && nothing && change.outcome === "done") return;
   const next = stored(state, change, decisions);
-  const move = { label, fair: first, says: change.says, delivers: id };
+  const wrong = change.wrong === undefined ? {} : { wrong: change.wrong };
+  const move = { label, fair: first, says: change.says, delivers: id, ...wrong };
   if (change.outcome === "dead") yield { ...move, to: next, dead: true };
   else if (change.outcome === "done") yield { ...move, to: { ...next, messages: acked(next, id) } };
   else yield { ...move, label: `${label}, effect begins`, to: begun(next, decisions, { id, change }) };

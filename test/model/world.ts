@@ -63,6 +63,8 @@ export const DEADLINE = new Date(TIMER.getTime() + MINUTE);
 export const OLD_TIMER = new Date("2026-07-01T00:00:00Z");
 /** Now, for every decision that is not about a deadline. The timer comes before the deadline of a state entered now. */
 export const NOW = new Date(TIMER.getTime() - MINUTE / 2);
+/** The timer comes after the deadline of a state entered now. */
+export const EARLY = new Date(TIMER.getTime() - 3 * MINUTE);
 /** The timer has fired and the deadline, if it is later, is still to come. */
 export const FIRED = new Date(TIMER.getTime() + 1);
 /** Every deadline has passed. */
