@@ -19,7 +19,7 @@ const schema = `
   );
   CREATE TABLE IF NOT EXISTS reservation (
     order_id text PRIMARY KEY,
-    sku text NOT NULL REFERENCES stock
+    sku text NOT NULL
   );`;
 
 const reserve = `
