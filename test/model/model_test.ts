@@ -200,7 +200,7 @@ describe("explore()", () => {
           "provider: capture is captured",
           "checkout.charge_payment concludes: captured",
           "timer fires checkout.deadline_passed",
-          "deliver checkout.deadline_passed (reserving, version 2)",
+          "deliver checkout.deadline_passed (charging, version 4)",
           "deliver checkout.refund_payment (timed_out), effect begins",
           "deliver payment.captured",
           "provider: refund is refunded",
