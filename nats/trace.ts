@@ -19,9 +19,12 @@ export function traceFrom(traceparent: string | undefined, tracestate: string | 
   return tracestate ? { traceparent, tracestate } : { traceparent };
 }
 
-/** The beginning of a trace, sampled. */
+/**
+ * The beginning of a trace, not sampled: nobody records it. (nats-server takes all headers of a sampled message apart, to
+ * see whether it is to be traced through the server.)
+ */
 export function newTrace(): TraceContext {
-  return { traceparent: `00-${randomId()}-${newSpanId()}-01` };
+  return { traceparent: `00-${randomId()}-${newSpanId()}-00` };
 }
 
 /** The same trace, one hop on: the same trace id and flags, a new span id. */
