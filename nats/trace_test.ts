@@ -23,7 +23,7 @@ describe("traceFrom()", () => {
   for (const value of malformed) {
     it(`begins a new trace in place of ${JSON.stringify(value)}, without its state`, () => {
       const trace = traceFrom(value, "a=1");
-      expect(trace.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-01$/);
+      expect(trace.traceparent).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
       expect(trace.traceparent).not.toBe(value);
       expect(trace.tracestate).toBeUndefined();
     });
