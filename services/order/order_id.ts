@@ -91,7 +91,8 @@ async function makeSecret({ jsm, ledger }: OpenOrderIdsOptions): Promise<Uint8Ar
 function olderVersion(stream: string): StartError {
   return new StartError(
     `Cannot start order: ${stream} has orders of an older version, and a client that sends one of them again would get a ` +
-      `second order; begin with an empty DATA_DIR, or once no client does so any more, remove what is in the way: ` +
+      `second order; begin with an empty DATA_DIR or, on servers of your own, once no client does so any more, remove what ` +
+      `is in the way: ` +
       `nats stream purge ${stream} --subject "${idempotencyKey.subject}.>"`,
   );
 }
