@@ -1,4 +1,3 @@
-import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { splitSubject } from "../nats/mod.ts";
@@ -9,6 +8,8 @@ import {
   openShop,
   openStreams,
   operator,
+  readMailboxes,
+  sentMails,
   type TestShop,
   until,
 } from "./support/mod.ts";
@@ -124,23 +125,19 @@ describe("an order of the sandbox", () => {
   });
 
   it("is told to the customer by one mail when it is placed and one when it ends", async () => {
+    const folder = join(shop.folder, "mail");
     for (const { id } of placed) {
       const order = await shop.ends(id);
-      const expected = [`${id}.order_received.eml`, `${id}.order_${order.state}.eml`].sort();
       const mails = await until(`both mails of ${id}`, async () => {
-        const folder = join(shop.folder, "mail");
-        const files = await readdir(folder, { recursive: true });
-        const own = files.filter((file) => file.includes(id) && file.endsWith(".eml"));
+        const own = (await sentMails(folder)).filter((messageId) => messageId.startsWith(`<${id}.`));
         return own.length >= 2 ? own : undefined;
       });
-      expect(mails.map((file) => file.split("/").at(-1)).sort()).toEqual(expected);
+      const expected = ["received", order.state].map((kind) => `<${id}.order_${kind}@jetstream-checkout>`);
+      expect(mails.sort()).toEqual(expected.sort());
     }
-    const [first] = placed;
-    const folder = join(shop.folder, "mail");
-    const file = (await readdir(folder, { recursive: true })).find((name) =>
-      name.endsWith(`${first?.id}.order_completed.eml`),
-    );
-    expect(await readFile(join(folder, String(file)), "utf8")).toMatch(/^To: ada@example\.com$/m);
+    const messageId = `<${placed[0]?.id}.order_completed@jetstream-checkout>`;
+    const mail = (await readMailboxes(folder)).find((stored) => stored.messageId === messageId);
+    expect(mail?.source).toMatch(/^To: ada@example\.com$/m);
   });
 
   it("leaves money and stock in balance to the unit", async () => {

@@ -1,5 +1,4 @@
-import { readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { setInterval, setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { services } from "../services/mod.ts";
@@ -10,6 +9,7 @@ import {
   openShop,
   openStreams,
   readLedgers,
+  sentMails,
   type TestShop,
   until,
 } from "./support/mod.ts";
@@ -135,8 +135,7 @@ describe("after all of it", () => {
   it("money, stock, histories and mails are as they should be, and there is no dead letter", async () => {
     await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();
-    const files = await readdir(join(shop.folder, "mail"), { recursive: true });
-    const mails = files.filter((file) => file.endsWith(".eml")).map((file) => basename(file));
+    const mails = await sentMails(join(shop.folder, "mail"));
     expect(auditLedgers(await readLedgers(streams.jsm), { accepted, stock, mails })).toEqual([]);
   }, 60_000);
 });

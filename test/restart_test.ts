@@ -1,5 +1,4 @@
-import { readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { services } from "../services/mod.ts";
 import { environment, type Kind, kinds, stock } from "./faults/orders.ts";
@@ -10,6 +9,7 @@ import {
   openStreams,
   operator,
   readLedgers,
+  sentMails,
   type TestShop,
   until,
 } from "./support/mod.ts";
@@ -102,8 +102,7 @@ describe("an order of any kind in mid-flow", () => {
   it("leaves money, stock, histories and mails as they should be after all of it, and no dead letter", async () => {
     await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();
-    const files = await readdir(join(shop.folder, "mail"), { recursive: true });
-    const mails = files.filter((file) => file.endsWith(".eml")).map((file) => basename(file));
+    const mails = await sentMails(join(shop.folder, "mail"));
     expect(auditLedgers(await readLedgers(streams.jsm), { accepted, stock, mails })).toEqual([]);
   });
 });

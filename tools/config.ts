@@ -23,7 +23,7 @@ export function describeConfig(): string {
       return [variable, `port of ${what}, default ${port}`];
     }),
     ["LOG_LEVEL", "of the services: trace, debug, info (default), warn, error, fatal or silent"],
-    ["SMTP_URL", "mail server, default: mails are files in DATA_DIR/mail"],
+    ["SMTP_URL", "mail server, default: mails go to mailboxes in DATA_DIR/mail"],
     ["STRIPE_SECRET_KEY", "charge with Stripe, default: the sandbox's tokens"],
     ["NO_COLOR", "any value: no colours, not even in a terminal"],
   ];

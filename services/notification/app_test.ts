@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
@@ -16,12 +16,12 @@ import {
   orderCreated,
   subjectOf,
 } from "../../nats/mod.ts";
-import { freePorts, startNats, until } from "../../test/support/mod.ts";
+import { freePorts, readMailboxes, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readNotificationConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
-import { createFileMailer } from "./file_mailer.ts";
 import type { Mailer } from "./mailer.ts";
+import { createMboxMailer } from "./mbox_mailer.ts";
 import { createSmtpMailer } from "./smtp_mailer.ts";
 import { anOrder, parseMail, startSmtp } from "./test_support.ts";
 
@@ -66,12 +66,12 @@ async function stored({ jsm }: Service, stream: string): Promise<Record<string, 
   return (await jsm.streams.info(stream, { subjects_filter: ">" })).state.subjects ?? {};
 }
 
-describe("notification with files", () => {
+describe("notification with mailboxes", () => {
   it("sends each mail of an order once though every event comes twice", async () => {
     await using stack = new AsyncDisposableStack();
     const dataDir = await mkdtemp(join(tmpdir(), "mail-test-"));
     stack.defer(() => rm(dataDir, { recursive: true }));
-    const { service, app } = await startNotification(stack, await createFileMailer({ dataDir, from }));
+    const { service, app } = await startNotification(stack, await createMboxMailer({ dataDir, from }));
     for (let n = 1; n <= 2; n++) {
       await publish(service, orderCreated, "o1", { order: anOrder("o1") });
       await publish(service, checkoutCompleted, "o1", { order: anOrder("o1") });
@@ -85,18 +85,15 @@ describe("notification with files", () => {
       "notification.mail.o2.order_received": 1,
       "notification.mail.o2.order_cancelled": 1,
     });
-    const names = (await readdir(join(dataDir, "mail"), { recursive: true })).filter((name) =>
-      /\./.test(name),
-    );
-    expect(names.map((name) => name.slice(3)).sort()).toEqual([
-      "o1.order_completed.eml",
-      "o1.order_received.eml",
-      "o2.order_cancelled.eml",
-      "o2.order_received.eml",
+    const mails = await readMailboxes(join(dataDir, "mail"));
+    expect(mails.map(({ messageId }) => messageId).sort()).toEqual([
+      "<o1.order_completed@jetstream-checkout>",
+      "<o1.order_received@jetstream-checkout>",
+      "<o2.order_cancelled@jetstream-checkout>",
+      "<o2.order_received@jetstream-checkout>",
     ]);
-    const cancelled = names.find((name) => name.endsWith("cancelled.eml")) ?? "";
-    const { headers, text } = parseMail(await readFile(join(dataDir, "mail", cancelled), "utf8"));
-    expect(headers.get("message-id")).toBe("<o2.order_cancelled@jetstream-checkout>");
+    const cancelled = mails.find(({ messageId }) => messageId.includes("cancelled"));
+    const { text } = parseMail(cancelled?.source ?? "");
     expect(text).toContain("we no longer have all of what you ordered");
 
     const sent = await app.request("/mails/o2");

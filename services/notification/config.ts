@@ -11,7 +11,7 @@ export function readNotificationConfig(environment: Environment = process.env) {
       NOTIFICATION_PORT: port(8086),
       /**
        * Mail server: `smtp://user:password@host:587?requireTLS=true`, or `smtps://…:465` for TLS from the start. Unset:
-       * mails become files in `DATA_DIR/mail`.
+       * mails go to mailboxes in `DATA_DIR/mail`.
        */
       SMTP_URL: z.url({ protocol: /^smtps?$/ }).optional(),
       /** Sender of every mail: an address, or `Name <address>`. */

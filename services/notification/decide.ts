@@ -37,7 +37,7 @@ export function handlers({ mailer }: { mailer: Pick<Mailer, "send"> }) {
  *
  * No intent is stored before the mail is sent, though sending is an effect that cannot be taken back. An intent would
  * tell after a crash that the mail may be out, and the answer would be to send it again, as it is without one: the
- * Message-ID and the name of the file are made of the order and the kind, so that a second copy is known for one (I4).
+ * Message-ID is made of the order and the kind, so that a second copy is known for one (I4).
  */
 function mails<S extends OrderEvent>(
   contract: Contract<S>,

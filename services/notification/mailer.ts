@@ -10,6 +10,7 @@ export interface Letter {
   to: string;
   /** With its angle brackets. */
   messageId: string;
+  /** When the event that it is about was stored. */
   date: Date;
   subject: string;
   text: string;
@@ -32,7 +33,7 @@ export interface SendOptions {
   attempt: number;
 }
 
-/** Something that takes mails. Sending a letter again replaces the first copy, or bears the same Message-ID. */
+/** Something that takes mails. A letter that is sent again is stored once, or bears the same Message-ID. */
 export interface Mailer extends AsyncDisposable {
   send(letter: Letter, options: SendOptions): Promise<SendResult>;
 }

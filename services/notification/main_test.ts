@@ -1,12 +1,12 @@
 import { spawn } from "node:child_process";
-import { mkdir, mkdtemp, readdir, realpath, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, realpath, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { applyTopology, commit, encode, newHeaders, orderCreated, subjectOf } from "../../nats/mod.ts";
-import { startNats, until } from "../../test/support/mod.ts";
+import { readMailboxes, startNats, until } from "../../test/support/mod.ts";
 import { nodeArguments, services } from "../mod.ts";
 import { anOrder, startSmtp } from "./test_support.ts";
 
@@ -45,10 +45,10 @@ async function runFor(environment: Record<string, string>, arrived: (dataDir: st
 }
 
 describe("notification, with no more permissions than it is started with", () => {
-  it("writes mails as files, and stops with 0", async () => {
+  it("writes mails to mailboxes, and stops with 0", async () => {
     await runFor({}, async (dataDir) => {
-      const names = await readdir(join(dataDir, "mail"), { recursive: true });
-      return names.some((name) => name.endsWith("/o1.order_received.eml"));
+      const mails = await readMailboxes(join(dataDir, "mail"));
+      return mails.some(({ messageId }) => messageId === "<o1.order_received@jetstream-checkout>");
     });
   });
 

@@ -1,5 +1,4 @@
-import { readdir } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { nanos } from "@nats-io/transport-node";
 import { checkoutState, topology } from "../../nats/mod.ts";
@@ -17,6 +16,7 @@ import {
   readLedgers,
   type Streams,
   said,
+  sentMails,
   startProxy,
   type TestShop,
   until,
@@ -178,13 +178,8 @@ export async function settle(world: World): Promise<Findings> {
   );
   await rest("messages", () => streams.quiet());
   const ledgers = without(await readLedgers(streams.jsm), ignored);
-  const mails = new Set<string>();
-  for (const folder of world.mailFolders) {
-    for (const file of await readdir(folder, { recursive: true })) {
-      if (file.endsWith(".eml")) mails.add(basename(file));
-    }
-  }
-  const violations = auditLedgers(ledgers, { accepted, stock, mails: [...mails], deadLetters });
+  const mails = await sentMails(...world.mailFolders);
+  const violations = auditLedgers(ledgers, { accepted, stock, mails, deadLetters });
   return {
     violations: [...unsettled, ...tally.failures, ...violations],
     delays: delaysOf(ledgers, accepted),

@@ -1,4 +1,5 @@
 export * from "./audit/mod.ts";
+export * from "./mails.ts";
 export * from "./nats.ts";
 export * from "./ports.ts";
 export * from "./proxy.ts";

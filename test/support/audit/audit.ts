@@ -11,7 +11,7 @@ export interface Expected {
   readonly accepted: readonly { readonly id: string; readonly ends?: readonly string[] }[];
   /** Units on sale before the first order, by sku. */
   readonly stock: Readonly<Record<string, number>>;
-  /** Names of the mails that went out. */
+  /** Message-IDs of the mails that went out, each as often as it is there. */
   readonly mails: readonly string[];
   /** Ids that a test has put into the ledgers itself. */
   readonly ignore?: ReadonlySet<string>;
@@ -36,7 +36,7 @@ export function auditLedgers(ledgers: Ledgers, expected: Expected): string[] {
   const sent = commandsSent(ledgers);
   const effectFaults = effectChecker(ledgers);
   const moneyFaults = moneyChecker(ledgers);
-  const mails = Map.groupBy(expected.mails, (name) => name.slice(0, name.indexOf(".")));
+  const mails = Map.groupBy(expected.mails, (messageId) => messageId.slice(1, messageId.indexOf(".")));
   for (const { id, ends } of accepted) {
     const snapshots = states.get(id) ?? [];
     const { state, reason, order, history = [] } = snapshots.at(-1)?.value ?? {};
@@ -53,7 +53,7 @@ export function auditLedgers(ledgers: Ledgers, expected: Expected): string[] {
     const causes = history.map(({ cause }) => cause);
     report("I4", effectFaults(id, state, causes));
     report("I5", pathFaults(snapshots, sent.get(id) ?? new Set()));
-    const wanted = [`${id}.order_${state}.eml`, `${id}.order_received.eml`];
+    const wanted = [state, "received"].map((kind) => `<${id}.order_${kind}@jetstream-checkout>`);
     const found = mails.get(id)?.toSorted() ?? [];
     if (found.join() !== wanted.join()) report("I4", [`its mails are ${found.join(", ") || "none"}`]);
   }

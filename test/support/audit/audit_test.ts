@@ -1,5 +1,7 @@
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkoutState, decode } from "../../../nats/mod.ts";
+import { sentMails } from "../mails.ts";
 import { openShop, type TestShop } from "../shop.ts";
 import { openStreams } from "../streams.ts";
 import { until } from "../until.ts";
@@ -8,6 +10,7 @@ import { type Ledgers, readLedgers, type Stored } from "./ledgers.ts";
 
 let shop: TestShop;
 let ledgers: Ledgers;
+let mails: string[];
 const accepted: { id: string; ends: string[] }[] = [];
 const stock = { mug: 1_000_000, broken: 1_000 };
 
@@ -23,19 +26,14 @@ beforeAll(async () => {
   await until("both mails of both", async () => (await streams.lastSequences()).NOTIFICATION === 4);
   await streams.quiet();
   ledgers = await readLedgers(streams.jsm);
+  mails = await sentMails(join(shop.folder, "mail"));
 });
 afterAll(() => shop[Symbol.asyncDispose]());
-
-const mails = () =>
-  accepted.flatMap(({ id, ends }) => [
-    `${id}.order_received.eml`,
-    `${id}.order_${ends.includes("completed") ? "completed" : "cancelled"}.eml`,
-  ]);
 
 /** The audit of what is stored after somebody has tampered with one stream. */
 function audit(stream: string, tamper: (messages: readonly Stored[]) => readonly Stored[]): string[] {
   const tampered = { ...ledgers, [stream]: tamper(ledgers[stream] ?? []) };
-  return auditLedgers(tampered, { accepted, stock, mails: mails() });
+  return auditLedgers(tampered, { accepted, stock, mails });
 }
 
 const is = (subject: string) => (message: Stored) => message.subject.startsWith(`${subject}.`);
@@ -85,6 +83,16 @@ describe("auditLedgers()", () => {
     expect(audit(stream, without(subject))).toContainEqual(expect.stringMatching(new RegExp(`^${rule} `)));
   });
 
+  it("misses each mail, and finds each that is there twice", () => {
+    expect(mails).toHaveLength(4);
+    for (const [index, id] of mails.entries()) {
+      const without = auditLedgers(ledgers, { accepted, stock, mails: mails.toSpliced(index, 1) });
+      expect(without).toEqual([expect.stringMatching(/^I4 .*its mails are/)]);
+      const doubled = auditLedgers(ledgers, { accepted, stock, mails: [...mails, id] });
+      expect(doubled).toEqual([expect.stringMatching(/^I4 .*its mails are/)]);
+    }
+  });
+
   it("misses a transition in the middle of a history", () => {
     const violations = audit("CHECKOUT", (messages) => {
       const charging = messages.find(
@@ -106,7 +114,7 @@ describe("auditLedgers()", () => {
 
   it("finds an order that nobody was promised, and one that is gone", () => {
     const [first] = accepted;
-    const expected = { accepted: [{ id: "ord_gone" }, ...(first ? [first] : [])], stock, mails: mails() };
+    const expected = { accepted: [{ id: "ord_gone" }, ...(first ? [first] : [])], stock, mails };
     const violations = auditLedgers(ledgers, expected);
     expect(violations).toContainEqual(expect.stringMatching(/^I4 .*nobody was promised/));
     expect(violations).toContainEqual(expect.stringMatching(/^I3 ord_gone/));
