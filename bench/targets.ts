@@ -8,13 +8,23 @@ export interface StartOptions {
   readonly signal: AbortSignal;
 }
 
-type Start = (options: StartOptions) => Promise<Target>;
+type Start = (options: StartOptions & { readonly layout?: string }) => Promise<Target>;
 
-/** The function in `bench/peers/<name>/target.ts` that starts it. */
-const peers: Readonly<Record<string, string>> = {
-  restate: "startRestate",
-  dbos: "startDbos",
-  rest: "startRest",
+interface Peer {
+  /** Below `bench/peers`. */
+  readonly folder: string;
+  /** The function of its `target.ts` that starts it. */
+  readonly start: string;
+  /** Which of its ways to lay out the same checkout. */
+  readonly layout?: string;
+}
+
+/** As docs and command line name them. Restate comes twice: with the participants as services, and all in one handler. */
+const peers: Readonly<Record<string, Peer>> = {
+  restate: { folder: "restate", start: "startRestate", layout: "services" },
+  "restate-saga": { folder: "restate", start: "startRestate", layout: "saga" },
+  dbos: { folder: "dbos", start: "startDbos" },
+  rest: { folder: "rest", start: "startRest" },
 };
 
 /** All that can be measured, the shop first. */
@@ -26,17 +36,17 @@ export const targetNames: readonly string[] = ["shop", ...Object.keys(peers)];
  */
 export async function startTarget(name: string, options: StartOptions): Promise<Target> {
   if (name === "shop") return startShopTarget(options);
-  const start = peers[name];
+  const peer = peers[name];
   const folder = join(import.meta.dirname, "peers");
-  const file = join(folder, name, "target.ts");
-  if (start === undefined || !existsSync(file)) throw new RangeError(`There is no target "${name}"`);
+  const file = join(folder, peer?.folder ?? "", "target.ts");
+  if (peer === undefined || !existsSync(file)) throw new RangeError(`There is no target "${name}"`);
   // Each peer has packages of its own, which whoever measures the shop alone does not install.
   const { installPeer } = (await import(join(folder, "install.ts"))) as {
     installPeer(name: string): Promise<unknown>;
   };
-  await installPeer(name);
+  await installPeer(peer.folder);
   const module = (await import(file)) as Readonly<Record<string, Start | undefined>>;
-  const starter = module[start];
-  if (starter === undefined) throw new TypeError(`${file} has no ${start}()`);
-  return starter(options);
+  const starter = module[peer.start];
+  if (starter === undefined) throw new TypeError(`${file} has no ${peer.start}()`);
+  return starter({ ...options, ...(peer.layout !== undefined && { layout: peer.layout }) });
 }

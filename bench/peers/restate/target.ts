@@ -14,8 +14,8 @@ import {
 
 export interface RestateOptions extends PeerOptions {
   /**
-   * `saga`: the effects are steps of the checkout's own handler. `services`: each participant is a service that the
-   * checkout calls. Default `saga`, the faster one.
+   * `services`: each participant is a service that the checkout calls, as in the shop. `saga`: the effects are steps of the
+   * checkout's own handler, which is faster. Default `services`.
    */
   readonly layout?: "saga" | "services";
   /** How many partitions the server has. Default its own default, 24. */
@@ -26,7 +26,7 @@ const server = "restate-server";
 
 /** Restate's server with its defaults on a folder of its own, and the handlers in one Node process. */
 export async function startRestate(options: RestateOptions): Promise<Target> {
-  const { dataDir, signal, layout = "saga", partitions } = options;
+  const { dataDir, signal, layout = "services", partitions } = options;
   const [ingress, admin, fabric, handlers] = (await freePorts(4)) as [number, number, number, number];
   await using stack = new AsyncDisposableStack();
   const peer = stack.use(openPeer(options));
@@ -61,7 +61,7 @@ export async function startRestate(options: RestateOptions): Promise<Target> {
   const poster = stack.use(openPoster(loopbackUrl(ingress), `/${service}/run`));
   const owned = stack.move();
   return {
-    name: "restate",
+    name: layout === "saga" ? "restate-saga" : "restate",
     versions: installedVersions(import.meta.dirname, [
       "@restatedev/restate-server",
       "@restatedev/restate-sdk",
