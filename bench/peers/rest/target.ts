@@ -21,6 +21,8 @@ export interface RestTarget extends Target {
   stopInventory(): Promise<void>;
   /** Resolves when it serves again. */
   startInventory(): Promise<void>;
+  /** Base URL of a service: what it has done can be asked of it. */
+  url(service: Service): string;
 }
 
 const END_WITHIN_MS = 1_000;
@@ -55,6 +57,7 @@ export async function startRest(options: PeerOptions): Promise<RestTarget> {
     // It does not handle the signal, and ends at once.
     stopInventory: () => inventory.stop({ graceMs: END_WITHIN_MS }),
     startInventory: () => inventory.start(),
+    url: (service) => urls[service],
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
 }
