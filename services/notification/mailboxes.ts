@@ -8,7 +8,7 @@ interface Mailbox {
 }
 
 /** Read at once to look for an entry, so that a large mailbox takes no memory. */
-const CHUNK_BYTES = 256 * 1024;
+const CHUNK_BYTES = 64 * 1024;
 const NEW_LINE = 10;
 /** What every entry ends with: its last line's end, and an empty line. */
 const END = Buffer.of(NEW_LINE, NEW_LINE);

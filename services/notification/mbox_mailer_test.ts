@@ -126,7 +126,7 @@ describe("createMboxMailer()", () => {
     await sendAll([letter]);
     const path = await mailbox();
     const entry = await readFile(path, "utf8");
-    const chunk = 256 * 1024;
+    const chunk = 64 * 1024;
     const behind = [
       0,
       1,
