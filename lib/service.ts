@@ -45,9 +45,9 @@ export async function connectService(
   options: Life & { config: CommonConfig },
 ): Promise<Service> {
   const service = await connectObserver(name, options);
-  const { connection, jsm, metrics, config, log, stack } = service;
+  const { connection, metrics, config, log, stack } = service;
   const ledger = stack.use(
-    new Ledger(connection, jsm, {
+    new Ledger(connection, {
       stream: ledgerOf(name),
       source: `/services/${name}`,
       registryUrl: config.REGISTRY_URL,

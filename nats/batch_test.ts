@@ -132,7 +132,7 @@ describe("Batch", () => {
       "ce-time": "2026-01-01T00:00:00.000Z",
       "ce-dataschema": `http://registry/schemas/guids/${schemaGuid(counter.schema)}`,
       "content-type": "application/protobuf",
-      traceparent: expect.stringMatching(`^00-${traceId(trace)}-[0-9a-f]{16}-01$`),
+      traceparent: expect.stringMatching(`^00-${traceId(trace)}-[0-9a-f]{16}-00$`),
       tracestate: "vendor=1",
     });
     expect(first?.["ce-id"]).not.toBe(second?.["ce-id"]);

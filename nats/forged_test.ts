@@ -64,6 +64,8 @@ describe("what a server sends to a ledger in answer to somebody else's question"
 
   it("is no state to decide upon", async () => {
     await forge("TEST", subjectOf(counter, "a"), toBinary(ItemSchema, create(ItemSchema, { available: 7n })));
-    await expect(readLast(client.jsm, "TEST", key(counter, "a"))).rejects.toThrow(UnreadableStateError);
+    await expect(readLast(client.connection, "TEST", key(counter, "a"))).rejects.toThrow(
+      UnreadableStateError,
+    );
   });
 });

@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { Batch, type Sender } from "./batch.ts";
 import { type CommitOutcome, commit } from "./commit.ts";
@@ -84,13 +83,13 @@ export class Ledger implements AsyncDisposable {
   /** Commits in a row that were not stored. */
   #failures = 0;
 
-  constructor(connection: NatsConnection, jsm: JetStreamManager, options: LedgerOptions) {
+  constructor(connection: NatsConnection, options: LedgerOptions) {
     this.stream = options.stream;
     this.#connection = connection;
     this.#link = new Link(connection);
     this.#options = options;
     this.#cache = new StateCache({
-      read: (key) => this.#link.ask(() => readLast(jsm, options.stream, key)),
+      read: (key) => this.read(key),
       signal: this.#closing.signal,
       warn: (fields, text) => this.#warn(fields, text),
     });
@@ -137,6 +136,16 @@ export class Ledger implements AsyncDisposable {
     this.#line.add(job);
     this.#prepare(job);
     return promise;
+  }
+
+  /**
+   * The last message of `key` as the leader has it, whatever is in memory. For answers; a task reads its own keys.
+   *
+   * @throws {UnreadableStateError} If it cannot be decoded, or was not written by this service.
+   * @throws {Error} If the server does not answer.
+   */
+  read<S extends DescMessage>(key: Key<S>): Promise<{ seq: number; value: MessageShape<S> | undefined }> {
+    return this.#link.ask(() => readLast(this.#connection, this.stream, key));
   }
 
   /** Waits until every task is settled, `graceMs` at most (default 2,000), then fails those that are left. */

@@ -207,18 +207,20 @@ export class Processor implements AsyncDisposable {
     value: MessageShape<DescMessage>,
     id: string,
   ): Promise<string> {
-    const { msg, seq, storedAt, trace } = incoming;
+    const { msg, seq, storedAt, trace, letter } = incoming;
+    // What was redriven has been tried before, by the consumer that parked it.
+    const attempt = msg.info.deliveryCount + (letter === undefined ? 0 : 1);
     const delivery = (): Delivery => ({
       id,
       now: this.#options.now?.() ?? new Date(),
       storedAt,
       seq,
-      attempt: msg.info.deliveryCount,
+      attempt,
       trace,
     });
     const keys = handler.keys(value, id);
     // What was delivered before may well have been stored before.
-    const begun = msg.redelivered || incoming.letter !== undefined ? [] : (handler.begins?.(value, id) ?? []);
+    const begun = attempt > 1 ? [] : (handler.begins?.(value, id) ?? []);
     const begins = begun.map(({ subject }) => subject);
     const commit = (decide: (view: View) => Outcome<unknown>) => {
       return this.#ledger.execute({
@@ -240,7 +242,7 @@ export class Processor implements AsyncDisposable {
       }
       const { signal } = this.#stopped;
       signal.throwIfAborted();
-      const result = await handler.perform(outcome.effect, { signal, attempt: msg.info.deliveryCount });
+      const result = await handler.perform(outcome.effect, { signal, attempt });
       outcome = await commit(
         (view) => handler.conclude?.(view, value, result, delivery()) as Outcome<unknown>,
       );

@@ -1,8 +1,14 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import type { BatchCallback, JetStreamManager, StoredMsg } from "@nats-io/jetstream";
-import type { QueuedIterator } from "@nats-io/transport-node";
+import {
+  type BatchCallback,
+  JetStreamApiError,
+  type JetStreamManager,
+  type StoredMsg,
+} from "@nats-io/jetstream";
+import type { NatsConnection, QueuedIterator } from "@nats-io/transport-node";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/contract.ts";
 import { isForged } from "./forged.ts";
+import { HeaderText } from "./headers.ts";
 import { LinkLostError } from "./link.ts";
 
 /** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */
@@ -18,25 +24,50 @@ export class UnreadableStateError extends Error {
  * @throws {Error} If the server does not answer.
  */
 export async function readLast<S extends DescMessage>(
-  jsm: JetStreamManager,
+  connection: NatsConnection,
   stream: string,
   key: Key<S>,
 ): Promise<{ seq: number; value: MessageShape<S> | undefined }> {
-  const stored = await jsm.streams.getMessage(stream, { last_by_subj: key.subject });
-  if (stored === null) return { seq: 0, value: undefined };
-  if (isForged(stored.header)) {
+  const stored = await askLast(connection, stream, key.subject);
+  if (stored === undefined) return { seq: 0, value: undefined };
+  const { seq, hdrs, data = "" } = stored;
+  if (hdrs !== undefined && isForged(new HeaderText(Buffer.from(hdrs, "base64")))) {
     throw new UnreadableStateError(
-      `Cannot trust ${key.subject}: message ${stored.seq} of ${stream} was not written by its owner`,
+      `Cannot trust ${key.subject}: message ${seq} of ${stream} was not written by its owner`,
     );
   }
   try {
-    return { seq: stored.seq, value: decode(key.contract, stored.data) };
+    return { seq, value: decode(key.contract, Buffer.from(data, "base64")) };
   } catch (cause) {
     throw new UnreadableStateError(
-      `Cannot read ${key.subject}: message ${stored.seq} of ${stream} is no ${key.contract.schema.typeName}`,
+      `Cannot read ${key.subject}: message ${seq} of ${stream} is no ${key.contract.schema.typeName}`,
       { cause },
     );
   }
+}
+
+/** The JetStream API's answer to `STREAM.MSG.GET`. `hdrs` and `data` are base64. */
+interface MessageAnswer {
+  error?: { code: number; err_code?: number; description?: string };
+  message?: { seq: number; hdrs?: string; data?: string };
+}
+
+const NO_MESSAGE_FOUND = 10_037;
+const READ_TIMEOUT_MS = 5_000;
+
+/** Asked without the client's manager, which makes two errors, with their stacks, of the answer that there is no message. */
+async function askLast(
+  connection: NatsConnection,
+  stream: string,
+  subject: string,
+): Promise<MessageAnswer["message"] | undefined> {
+  const question = JSON.stringify({ last_by_subj: subject });
+  const options = { timeout: READ_TIMEOUT_MS };
+  const answer = await connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, question, options);
+  const { error, message } = answer.json<MessageAnswer>();
+  if (error?.err_code === NO_MESSAGE_FOUND) return undefined;
+  if (error !== undefined) throw new JetStreamApiError({ err_code: 0, description: "", ...error });
+  return message;
 }
 
 /**

@@ -59,7 +59,7 @@ export function openLedger(
   options: Partial<LedgerOptions> = {},
 ): { ledger: Ledger; attempts: Attempt[] } {
   const attempts: Attempt[] = [];
-  const ledger = new Ledger(client.connection, client.jsm, {
+  const ledger = new Ledger(client.connection, {
     stream: "TEST",
     source: "/services/test",
     registryUrl: "http://127.0.0.1:8081",

@@ -53,8 +53,8 @@ afterAll(async () => {
 });
 
 function openLedger(): Ledger {
-  const { connection, jsm } = client;
-  return new Ledger(connection, jsm, {
+  const { connection } = client;
+  return new Ledger(connection, {
     stream: "CHECKOUT",
     source: "/test",
     registryUrl: "http://test",
@@ -94,7 +94,7 @@ async function poison(subject: string): Promise<void> {
 }
 
 async function checkoutOf(orderId: string): Promise<Checkout> {
-  return (await readLast(client.jsm, "CHECKOUT", key(checkoutState, orderId))).value as Checkout;
+  return (await readLast(client.connection, "CHECKOUT", key(checkoutState, orderId))).value as Checkout;
 }
 
 async function remove(...orderIds: string[]): Promise<void> {
@@ -108,7 +108,7 @@ describe("sweep()", () => {
     await begin("late");
     expect(await sweep(setUp().options, after(MINUTE + 5_000))).toBe(1);
     expect(await checkoutOf("late")).toMatchObject({ state: "releasing", reason: "timed_out" });
-    const { value } = await readLast(client.jsm, "CHECKOUT", key(checkoutTimer, "late"));
+    const { value } = await readLast(client.connection, "CHECKOUT", key(checkoutTimer, "late"));
     expect(value).toMatchObject({ state: "releasing", version: 3 });
     expect(value?.deadline && timestampMs(value.deadline)).toBe(after(2 * MINUTE + 5_000).getTime());
     await remove("late");
@@ -150,7 +150,7 @@ describe("sweep()", () => {
     expect((await checkoutOf("rearmed")).timerAt).toEqual(timestampFromDate(after(MINUTE)));
     expect(await sweep(setUp().options, after(MINUTE + 5_000))).toBe(0);
     expect((await checkoutOf("rearmed")).timerAt).toEqual(moved.deadline);
-    const { value } = await readLast(client.jsm, "CHECKOUT", key(checkoutTimer, "rearmed"));
+    const { value } = await readLast(client.connection, "CHECKOUT", key(checkoutTimer, "rearmed"));
     expect(value?.deadline).toEqual(moved.deadline);
     expect(await sweep(setUp().options, after(10 * MINUTE + 5_000))).toBe(1);
     await remove("rearmed");
@@ -168,7 +168,7 @@ describe("sweep()", () => {
       ...(await checkoutOf(orderId)),
       deadline: timestampFromDate(new Date(began.getTime() + deadlineMs)),
     };
-    const timer = (await readLast(client.jsm, "CHECKOUT", key(checkoutTimer, orderId))).value;
+    const timer = (await readLast(client.connection, "CHECKOUT", key(checkoutTimer, orderId))).value;
     await ledger.execute({
       keys: [key(checkoutState, orderId)],
       trace: newTrace(),
@@ -186,7 +186,7 @@ describe("sweep()", () => {
     const found = await checkoutOf(orderId);
     expect(found).toMatchObject(expected);
     expect(found.timerAt).toEqual(found.deadline);
-    const { value } = await readLast(client.jsm, "CHECKOUT", key(checkoutTimer, orderId));
+    const { value } = await readLast(client.connection, "CHECKOUT", key(checkoutTimer, orderId));
     expect(value?.deadline).toEqual(found.deadline);
     // Once.
     const before = (await client.jsm.streams.info("CHECKOUT")).state.last_seq;

@@ -49,7 +49,7 @@ async function pricesOf(sku: string): Promise<{ count: number; last: [cents: big
   const { jsm } = service;
   const subject = `inventory.item_priced.${sku}`;
   const { state } = await jsm.streams.info("INVENTORY", { subjects_filter: subject });
-  const { value } = await readLast(jsm, "INVENTORY", key(itemPriced, sku));
+  const { value } = await readLast(service.connection, "INVENTORY", key(itemPriced, sku));
   return {
     count: state.subjects?.[subject] ?? 0,
     last: [value?.unitPriceCents ?? 0n, value?.currency ?? ""],

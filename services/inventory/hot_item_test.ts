@@ -33,7 +33,7 @@ async function reserve(skus: readonly string[]) {
   expect(await commit(connection, "CHECKOUT", entries)).toMatchObject({ kind: "committed" });
 
   const commits: { outcome: string; messages: number; decisions: number }[] = [];
-  await using ledger = new Ledger(connection, jsm, {
+  await using ledger = new Ledger(connection, {
     stream: "INVENTORY",
     source: "/test",
     registryUrl: "http://test",
@@ -60,7 +60,7 @@ async function reserve(skus: readonly string[]) {
     const { num_pending, num_ack_pending } = await jsm.consumers.info("CHECKOUT", "inventory");
     return num_pending === 0 && num_ack_pending === 0;
   });
-  const items = await Promise.all(skus.map((sku) => readLast(jsm, "INVENTORY", key(item, sku))));
+  const items = await Promise.all(skus.map((sku) => readLast(connection, "INVENTORY", key(item, sku))));
   const { state } = await jsm.streams.info("INVENTORY", { subjects_filter: "inventory.item.*" });
   const versions = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
   return {

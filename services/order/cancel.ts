@@ -1,7 +1,7 @@
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Context } from "hono";
 import { type Env, Problem, requestDeadline } from "../../lib/mod.ts";
-import { key, orderCancelRequested, orderCreated, readLast, viewLast } from "../../nats/mod.ts";
+import { key, orderCancelRequested, orderCreated, viewLast } from "../../nats/mod.ts";
 import { type CancelRequest, requestCancel } from "./decide.ts";
 import { findOrder, type Source, type Standing, toSummary, toTime, unknownOrder } from "./status.ts";
 
@@ -10,13 +10,13 @@ import { findOrder, type Source, type Standing, toSummary, toTime, unknownOrder 
  * where the order stands once the request is stored, as often as it is sent. 409 if the order is visibly beyond it.
  */
 export function cancelRoute(source: Source): (context: Context<Env>) => Promise<Response> {
-  const { jsm, ledger } = source;
+  const { ledger } = source;
   return async (context) => {
     const orderId = context.req.param("id") ?? "";
     const standing = await findOrder(source, orderId);
     if (isBeyondCancel(standing.state)) throw tooLate(standing);
     if (standing.state === "cancelled") {
-      const { value } = await readLast(jsm, ledger.stream, key(orderCancelRequested, orderId));
+      const { value } = await ledger.read(key(orderCancelRequested, orderId));
       if (value === undefined) throw alreadyCancelled(standing);
       return context.json(answer(standing, value), 202);
     }

@@ -10,14 +10,14 @@ beforeAll(async () => {
   shop = await openShop({ maxStreams: 3 });
   await shop.price("mug", 1_200n);
   await until("the catalogue", async () => {
-    return (await readLast(shop.client.jsm, "ORDER", key(catalogueItem, "mug"))).seq > 0;
+    return (await readLast(shop.client.connection, "ORDER", key(catalogueItem, "mug"))).seq > 0;
   });
 });
 afterAll(() => shop[Symbol.asyncDispose]());
 
 async function place(): Promise<Order> {
   const { order_id: orderId } = await readJson(await shop.post(body));
-  const { value } = await readLast(shop.client.jsm, "ORDER", key(orderCreated, orderId));
+  const { value } = await readLast(shop.client.connection, "ORDER", key(orderCreated, orderId));
   if (value?.order === undefined) throw new Error(`no ${orderId}`);
   return value.order;
 }

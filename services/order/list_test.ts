@@ -11,12 +11,12 @@ beforeAll(async () => {
   shop = await openShop();
   await shop.price("mug", 1_200n);
   await until("the catalogue", async () => {
-    return (await readLast(shop.client.jsm, "ORDER", key(catalogueItem, "mug"))).seq > 0;
+    return (await readLast(shop.client.connection, "ORDER", key(catalogueItem, "mug"))).seq > 0;
   });
   orders = [];
   for (let n = 0; n < 25; n++) {
     const { order_id: orderId } = await readJson(await shop.post(body));
-    const { value } = await readLast(shop.client.jsm, "ORDER", key(orderCreated, orderId));
+    const { value } = await readLast(shop.client.connection, "ORDER", key(orderCreated, orderId));
     if (value?.order !== undefined) orders.push(value.order);
   }
   // 0–4 are completed, 5–9 cancelled, 10–14 charging, 15–19 in review, 20–24 not yet seen by the coordinator.
@@ -73,7 +73,7 @@ describe("GET /orders", () => {
   it("lists an order by its state, whatever it was in when its timer was set", async () => {
     const order = orders[10] as Order;
     const states = key(checkoutState, order.orderId);
-    const { value: charging } = await readLast(shop.client.jsm, "CHECKOUT", states);
+    const { value: charging } = await readLast(shop.client.connection, "CHECKOUT", states);
     const enter = (state: string) =>
       store(
         shop.checkout,

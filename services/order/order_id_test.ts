@@ -1,13 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import {
-  applyTopology,
-  idempotencyKey,
-  key,
-  Ledger,
-  message,
-  orderIdSecret,
-  readLast,
-} from "../../nats/mod.ts";
+import { applyTopology, idempotencyKey, key, Ledger, message, orderIdSecret } from "../../nats/mod.ts";
 import { type NatsServer, silent, startNats, until } from "../../test/support/mod.ts";
 import { openOrderIds, orderIds } from "./order_id.ts";
 import { body, openShop, readJson, store } from "./test_shop.ts";
@@ -38,7 +30,7 @@ describe("openOrderIds()", () => {
 
   async function openProcess() {
     const { connection, jsm } = await nats.connect();
-    const ledger = new Ledger(connection, jsm, {
+    const ledger = new Ledger(connection, {
       stream: "ORDER",
       source: "/services/order",
       registryUrl: "http://test",
@@ -56,7 +48,7 @@ describe("openOrderIds()", () => {
     await using c = await openProcess();
     expect((await openOrderIds(c))("k")).toBe(ofA("k"));
     expect((await a.jsm.streams.info("ORDER")).state.messages).toBe(1);
-    const { value } = await readLast(a.jsm, "ORDER", key(orderIdSecret, "shop"));
+    const { value } = await a.ledger.read(key(orderIdSecret, "shop"));
     expect(value?.secret).toHaveLength(32);
   });
 

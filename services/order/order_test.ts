@@ -23,7 +23,7 @@ beforeAll(async () => {
 afterAll(() => shop[Symbol.asyncDispose]());
 
 async function priceOf(sku: string): Promise<bigint | undefined> {
-  const { value } = await readLast(shop.client.jsm, "ORDER", key(catalogueItem, sku));
+  const { value } = await readLast(shop.client.connection, "ORDER", key(catalogueItem, sku));
   return value?.unitPriceCents;
 }
 
@@ -34,7 +34,7 @@ async function place(headers: Record<string, string> = {}): Promise<string> {
 }
 
 async function orderOf(orderId: string): Promise<Order> {
-  const { value } = await readLast(shop.client.jsm, "ORDER", key(orderCreated, orderId));
+  const { value } = await readLast(shop.client.connection, "ORDER", key(orderCreated, orderId));
   if (value?.order === undefined) throw new Error(`no ${orderId}`);
   return value.order;
 }
@@ -233,7 +233,7 @@ describe("POST /orders/{id}/cancel", () => {
       expect(await other.json()).toEqual(answer);
     }
     expect(await shop.messages()).toBe(before);
-    const { value } = await readLast(shop.client.jsm, "ORDER", key(orderCancelRequested, orderId));
+    const { value } = await readLast(shop.client.connection, "ORDER", key(orderCancelRequested, orderId));
     expect(value?.order?.orderId).toBe(orderId);
   });
 
@@ -318,7 +318,7 @@ describe("the catalogue", () => {
     await shop.server.restart();
     await until("the order", async () => (await shop.app.request(`/orders/${orderId}`)).status === 200);
     await until("a price", async () => (await shop.post(body)).status === 202);
-    expect(await readLast(shop.client.jsm, "CHECKOUT", key(checkoutState, orderId))).toMatchObject({
+    expect(await readLast(shop.client.connection, "CHECKOUT", key(checkoutState, orderId))).toMatchObject({
       seq: 0,
     });
   });

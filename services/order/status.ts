@@ -3,7 +3,7 @@ import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
 import { Problem, readOrderId } from "../../lib/mod.ts";
-import { checkoutState, key, type Ledger, orderCreated, readLast, viewLast } from "../../nats/mod.ts";
+import { checkoutState, key, type Ledger, orderCreated, viewLast } from "../../nats/mod.ts";
 import type { Capacity } from "./capacity.ts";
 import type { Order } from "./decide.ts";
 
@@ -53,7 +53,7 @@ export async function findOrder({ jsm, ledger }: Source, text: string): Promise<
   const checkout = await viewLast(jsm, CHECKOUT, key(checkoutState, orderId));
   const standing = checkout && fromCheckout(checkout);
   if (standing !== undefined) return standing;
-  const { value } = await readLast(jsm, ledger.stream, key(orderCreated, orderId));
+  const { value } = await ledger.read(key(orderCreated, orderId));
   if (value?.order === undefined) throw unknownOrder(orderId);
   return justCreated(value.order);
 }

@@ -113,8 +113,8 @@ export async function openShop({
 
 export type Shop = Awaited<ReturnType<typeof openShop>>;
 
-function openLedger({ connection, jsm }: Client, stream: string): Ledger {
-  return new Ledger(connection, jsm, { stream, source: "/test", registryUrl: "http://test", log: silent });
+function openLedger({ connection }: Client, stream: string): Ledger {
+  return new Ledger(connection, { stream, source: "/test", registryUrl: "http://test", log: silent });
 }
 
 export function store(ledger: Ledger, ...messages: Outgoing[]): Promise<undefined> {

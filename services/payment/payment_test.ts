@@ -67,8 +67,8 @@ describe("payment on JetStream", () => {
 
   /** The service without its HTTP interface, on a connection of its own. */
   async function start(provider: Provider) {
-    const { connection, js, jsm } = await nats.connect("payment");
-    const ledger = new Ledger(connection, jsm, {
+    const { connection, js } = await nats.connect("payment");
+    const ledger = new Ledger(connection, {
       stream: "PAYMENT",
       source: "/services/payment",
       registryUrl: "http://127.0.0.1:8081",
@@ -110,7 +110,7 @@ describe("payment on JetStream", () => {
   }
 
   async function statusOf(orderId: string): Promise<string | undefined> {
-    return (await readLast(client.jsm, "PAYMENT", key(payment, orderId))).value?.status;
+    return (await readLast(client.connection, "PAYMENT", key(payment, orderId))).value?.status;
   }
 
   /** How many messages of each kind tell of the order, besides its state. */
