@@ -1,3 +1,4 @@
+import type { Fault } from "./cascade_side.ts";
 import type { Result } from "./report.ts";
 
 /** What the command line says, for every benchmark; each takes what it needs of it. */
@@ -11,6 +12,14 @@ export interface Options {
   readonly repeat: number;
   /** Whether fsyncs are counted, in a run of its own. */
   readonly syncs: boolean;
+  /** Of `cascade`: orders a second. */
+  readonly rate: number;
+  /** Of `cascade`: seconds of load before the fault, with it, and after it. */
+  readonly before: number;
+  readonly fault: number;
+  readonly after: number;
+  /** Of `cascade`: what is done to inventory, each in a run of its own. */
+  readonly faults: readonly Fault[];
 }
 
 /** What a benchmark works with. */

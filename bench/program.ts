@@ -3,6 +3,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import { projectFolder } from "../tools/nats_server.mjs";
 import type { Benchmark } from "./benchmark.ts";
 import { benchmarks } from "./benchmarks.ts";
+import { faultNames } from "./cascade_side.ts";
 import { type RunOptions, runBenchmarks } from "./run.ts";
 import { targetNames } from "./targets.ts";
 
@@ -10,6 +11,8 @@ import { targetNames } from "./targets.ts";
 const MAX_CONCURRENCY = 4_000;
 const MAX_SECONDS = 3_600;
 const MAX_REPEAT = 100;
+/** Of the generator on the cores that it shares with what it measures. */
+const MAX_RATE = 500;
 
 const help = `
 The folder of the stores should be on the disk that the shop would be on: file systems differ, and one in memory
@@ -31,7 +34,14 @@ export function createProgram(): Command {
       [1, 16, 64, 256, 1000],
     )
     .option("--seconds <n>", "how long each level is measured", whole(MAX_SECONDS), 10)
-    .option("--targets <list>", "what is measured, where there is a choice", targets, [...targetNames])
+    .option("--targets <list>", "what is measured, where there is a choice", someOf(targetNames), [
+      ...targetNames,
+    ])
+    .option("--rate <n>", "cascade: orders a second", whole(MAX_RATE), 50)
+    .option("--before <n>", "cascade: seconds of load before the fault", whole(MAX_SECONDS), 15)
+    .option("--fault <n>", "cascade: seconds that the fault lasts", whole(MAX_SECONDS), 30)
+    .option("--after <n>", "cascade: seconds of load after the fault", whole(MAX_SECONDS), 15)
+    .option("--faults <list>", "cascade: what is wrong with inventory", someOf(faultNames), [...faultNames])
     .option("--no-syncs", "do without the run that counts fsyncs")
     .option("--repeat <n>", "how often all is measured; figures are medians", whole(MAX_REPEAT), 1)
     .option(
@@ -77,11 +87,13 @@ function levels(text: string): number[] {
   return [...new Set(text.split(",").map(whole(MAX_CONCURRENCY)))];
 }
 
-function targets(text: string): string[] {
-  const names = [...new Set(text.split(","))];
-  const unknown = names.filter((name) => !targetNames.includes(name));
-  if (unknown.length > 0) {
-    throw new InvalidArgumentError(`There is no ${unknown.join(", ")}: choose of ${targetNames.join(", ")}.`);
-  }
-  return names;
+function someOf(known: readonly string[]): (text: string) => string[] {
+  return (text) => {
+    const names = [...new Set(text.split(","))];
+    const unknown = names.filter((name) => !known.includes(name));
+    if (unknown.length > 0) {
+      throw new InvalidArgumentError(`There is no ${unknown.join(", ")}: choose of ${known.join(", ")}.`);
+    }
+    return names;
+  };
 }

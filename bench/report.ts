@@ -14,6 +14,8 @@ export interface Result {
   readonly body: string;
   /** The figures for `--json`. */
   readonly data: unknown;
+  /** Pictures that the body shows, by file name: they are written beside the document. Default: none. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Why the figures are not to be relied upon. The command ends with 1 if there are any. */
   readonly problems: readonly string[];
 }

@@ -90,6 +90,9 @@ function publish(
   process.stdout.write(`${text}\n\n`);
   for (const problem of result.problems) console.error(`${name}: ${problem}`);
   if (options.docs === false) return;
+  for (const [file, content] of Object.entries(result.files ?? {})) {
+    writeFileSync(join(dirname(options.docs), file), content);
+  }
   writeSection(options.docs, { key: name, text, keys: benchmarks.map((benchmark) => benchmark.name) });
 }
 

@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { accessOptions, applyTopology, topology } from "../nats/mod.ts";
-import { type Service, services as shopServices } from "../services/mod.ts";
+import { services as shopServices } from "../services/mod.ts";
 import { findNatsServer, type NatsServer } from "../tools/nats_server.mjs";
 import { natsServerName } from "../tools/processes.ts";
 import { StartError } from "../tools/start_error.ts";
-import { type Shop, startShop } from "../tools/supervisor.ts";
+import { type Shop, type ShopOptions, startShop } from "../tools/supervisor.ts";
 import { fillCatalogue } from "./catalogue.ts";
 import { openShopOrders, type ShopOrders } from "./shop_orders.ts";
 import { tracedCommand } from "./syncs.ts";
@@ -40,7 +40,7 @@ export async function startShopTarget(options: ShopTargetOptions): Promise<Targe
  * @throws {StartError} With the end of the log, whose folder does not outlive this program.
  */
 export async function openShop(
-  options: ShopTargetOptions & { services?: readonly Service[] },
+  options: ShopTargetOptions & Pick<ShopOptions, "services" | "ports" | "environmentOf">,
 ): Promise<Shop> {
   const { syncTrace, ...others } = options;
   const natsServer = findNatsServer();
