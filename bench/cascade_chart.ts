@@ -4,7 +4,7 @@ import type { Second } from "./cascade_stats.ts";
 import { type Panel, type Point, renderChart } from "./chart.ts";
 import { count } from "./report.ts";
 
-const title = "An order service that calls inventory, and one that does not have to";
+const title = "Orders while inventory is slow, or dead";
 
 /** One column for each fault, and in it one line for each system. Undefined if there was no run. */
 export function cascadeChart(runs: readonly CascadeRun[]): { title: string; svg: string } | undefined {
@@ -12,15 +12,28 @@ export function cascadeChart(runs: readonly CascadeRun[]): { title: string; svg:
   const columns = faultNames.filter((fault) => runs.some((run) => run.fault === fault));
   const names = [...new Set(runs.map(({ name }) => name))];
   const lines: Line[] = [
-    { yLabel: "accepted a second", scale: "linear", of: ({ accepted }) => accepted, underLoad: true },
     {
-      yLabel: "answer p99, ms",
+      yLabel: "orders accepted, per second",
+      scale: "linear",
+      of: ({ accepted }) => accepted,
+      at: 0.5,
+      underLoad: true,
+    },
+    {
+      yLabel: "time to the answer, p99 of each second, ms",
       scale: "log",
       of: ({ acceptP99 }) => acceptP99,
       crosses: ({ refuseP99 }) => refuseP99,
+      at: 0.5,
       underLoad: true,
     },
-    { yLabel: "accepted, not ended", scale: "linear", of: ({ open }) => open, underLoad: false },
+    {
+      yLabel: "orders accepted and not yet ended",
+      scale: "linear",
+      of: ({ open }) => open,
+      at: 1,
+      underLoad: false,
+    },
   ];
   const panel = (line: Line, fault: Fault): Panel => {
     const own = names.flatMap((name) => runs.filter((run) => run.fault === fault && run.name === name));
@@ -28,7 +41,7 @@ export function cascadeChart(runs: readonly CascadeRun[]): { title: string; svg:
     return {
       yLabel: line.yLabel,
       scale: line.scale,
-      shade: { from: span.fromMs / 1_000, to: span.toMs / 1_000, label: "fault" },
+      shade: { from: span.fromMs / 1_000, to: span.toMs / 1_000 },
       series: names.map((name) => seriesOf(line, { name, run: own.find((run) => run.name === name) })),
     };
   };
@@ -37,10 +50,11 @@ export function cascadeChart(runs: readonly CascadeRun[]): { title: string; svg:
     description: runs.map(describe).join(" "),
     columns: columns.map((fault) => faults[fault]),
     rows: lines.map((line) => columns.map((fault) => panel(line, fault))),
-    xLabel: "seconds",
+    xLabel: "seconds of the run",
     xTo: runs.reduce((most, { seconds }) => Math.max(most, seconds.length), 1),
     names: names.map((name) => systems[name] ?? name),
-    crossLabel: "orders refused",
+    crossLabel: "refused, and after how long",
+    shadeLabel: "fault",
   });
   return { title, svg };
 }
@@ -55,6 +69,8 @@ interface Line {
   readonly scale: Panel["scale"];
   readonly of: (second: Second) => number | undefined;
   readonly crosses?: (second: Second) => number | undefined;
+  /** Where in its second the value is drawn: what is counted over it in its middle. */
+  readonly at: number;
   /** Whether there is nothing to tell of the seconds after the last order. */
   readonly underLoad: boolean;
 }
@@ -62,7 +78,7 @@ interface Line {
 function seriesOf(line: Line, { name, run }: { name: string; run: CascadeRun | undefined }) {
   const seconds = run === undefined ? [] : line.underLoad ? loaded(run) : run.seconds;
   const points = (of: (second: Second) => number | undefined): Point[] =>
-    seconds.map((second) => ({ x: second.second + 0.5, y: of(second) }));
+    seconds.map((second) => ({ x: second.second + line.at, y: of(second) }));
   return { name, line: points(line.of), crosses: line.crosses ? points(line.crosses) : [] };
 }
 

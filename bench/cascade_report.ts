@@ -42,7 +42,10 @@ function faultPart(fault: Fault, all: readonly CascadeRun[]): string[] {
   const runs = all.filter((run) => run.fault === fault);
   if (runs.length === 0) return [];
   const row = (what: string, of: (run: CascadeRun) => string) => [what, ...runs.map(of)];
-  const seconds = (ms: number | undefined) => (ms === undefined ? "never" : number(ms / 1_000));
+  const seconds = (ms: number | undefined) => {
+    if (ms === undefined) return "never";
+    return ms === 0 ? "nothing waited" : number(ms / 1_000);
+  };
   const rows = [
     row("orders", ({ totals }) => count(totals.orders)),
     ...phases.flatMap((phase) => [

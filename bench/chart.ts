@@ -19,7 +19,7 @@ export interface Panel {
   readonly yLabel: string;
   readonly scale: "linear" | "log";
   /** A span of x that is shaded. */
-  readonly shade: { readonly from: number; readonly to: number; readonly label: string };
+  readonly shade: { readonly from: number; readonly to: number };
   /** In the order of the chart's `names`. */
   readonly series: readonly Series[];
 }
@@ -38,14 +38,16 @@ export interface Chart {
   readonly xTo: number;
   /** Series by name, each with its colour: two at most. */
   readonly names: readonly string[];
-  /** What a cross means; undefined if there are none. */
-  readonly crossLabel?: string;
+  /** What a cross means. */
+  readonly crossLabel: string;
+  /** What the shaded span is. */
+  readonly shadeLabel: string;
 }
 
 const PLOT = { width: 390, height: 130 } as const;
 const LEFT = 56;
-const GAP = { x: 64, y: 58 } as const;
-const TOP = 118;
+const GAP = { x: 64, y: 64 } as const;
+const TOP = 130;
 const BOTTOM = 56;
 const RIGHT = 24;
 
@@ -85,7 +87,7 @@ export function renderChart(chart: Chart): string {
     });
   });
   const heads = columns.map((head, j) =>
-    text(head, { x: LEFT + j * (PLOT.width + GAP.x), y: TOP - 34, kind: "column" }),
+    text(head, { x: LEFT + j * (PLOT.width + GAP.x), y: TOP - 38, kind: "column" }),
   );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-labelledby="title description">`,
@@ -136,8 +138,7 @@ function renderPanel({ yLabel, shade, series }: Panel, { x, y, xLabel }: Axes): 
   ]);
   return [
     `<rect class="shade" x="${from}" width="${round(to - from)}" height="${height}"/>`,
-    text(shade.label, { x: (from + to) / 2, y: -8, kind: "muted", anchor: "middle" }),
-    text(yLabel, { x: -LEFT + 12, y: -8, kind: "" }),
+    text(yLabel, { x: 0, y: -10 }),
     ...yTicks,
     `<path class="axis" d="M0 ${height}H${width}"/>`,
     ...xTicks,
@@ -159,7 +160,7 @@ function linePath(line: readonly Point[], toX: (x: number) => number, toY: (y: n
     .join("");
 }
 
-const ARM = 3;
+const ARM = 2.5;
 
 function crossPath(
   crosses: readonly Point[],
@@ -174,10 +175,10 @@ function crossPath(
 const crossAt = `m${-ARM} ${-ARM}l${2 * ARM} ${2 * ARM}m0 ${-2 * ARM}l${-2 * ARM} ${2 * ARM}`;
 
 const SAMPLE = 28;
-/** Wider than the letters of this font are on average. */
-const LETTER = 7;
+/** A little wider than the letters of this font are on average. */
+const LETTER = 6.4;
 
-function renderLegend({ names, crossLabel }: Chart): string[] {
+function renderLegend({ names, crossLabel, shadeLabel }: Chart): string[] {
   let x = 0;
   const entry = (sample: string, name: string) => {
     const drawn = [group(x, 0, [sample]), text(name, { x: x + SAMPLE + 8, y: 4 })];
@@ -185,9 +186,9 @@ function renderLegend({ names, crossLabel }: Chart): string[] {
     return drawn;
   };
   const lines = names.flatMap((name, i) => entry(`<path class="line s${i}" d="M0 0h${SAMPLE}"/>`, name));
-  if (crossLabel === undefined) return lines;
+  const shade = `<rect class="shade" y="-7" width="${SAMPLE}" height="14"/>`;
   const cross = `<path class="cross axis" d="M${SAMPLE / 2} 0${crossAt}"/>`;
-  return [...lines, ...entry(cross, crossLabel)];
+  return [...lines, ...entry(cross, crossLabel), ...entry(shade, shadeLabel)];
 }
 
 function group(x: number, y: number, children: readonly string[]): string {

@@ -8,12 +8,14 @@ export interface Scale {
 }
 
 /** About as many as fit on an axis without being a ruler. */
-const TICKS = 5;
+const TICKS = { upward: 4, along: 8 } as const;
+/** Room above the largest value, so that its line is not taken for the frame. */
+const HEADROOM = 1.05;
 
-/** From 0 to the first round number that no value exceeds. */
+/** From 0 to a round number above all values. */
 export function linearScale(values: readonly number[]): Scale {
-  const max = values.reduce((most, value) => Math.max(most, value), 0);
-  const step = max === 0 ? 1 : roundStep(max / TICKS);
+  const max = HEADROOM * values.reduce((most, value) => Math.max(most, value), 0);
+  const step = max === 0 ? 1 : roundStep(max / TICKS.upward);
   const count = Math.max(1, Math.ceil(max / step));
   const ticks = Array.from({ length: count + 1 }, (_, i) => i * step);
   return { kind: "linear", from: 0, to: count * step, ticks };
@@ -21,7 +23,7 @@ export function linearScale(values: readonly number[]): Scale {
 
 /** From 0 to `to` exactly, as for time. */
 export function exactScale(to: number): Scale {
-  const step = roundStep(to / TICKS);
+  const step = roundStep(to / TICKS.along);
   const ticks = Array.from({ length: Math.floor(to / step) + 1 }, (_, i) => i * step);
   return { kind: "linear", from: 0, to, ticks };
 }

@@ -4,7 +4,7 @@ import { type Chart, type Panel, renderChart } from "./chart.ts";
 const panel: Panel = {
   yLabel: "accepted a second",
   scale: "linear",
-  shade: { from: 2, to: 5, label: "fault" },
+  shade: { from: 2, to: 5 },
   series: [
     { name: "shop", line: [0, 1, 2].map((x) => ({ x, y: 10 })) },
     {
@@ -27,6 +27,7 @@ const chart: Chart = {
   xTo: 10,
   names: ["this shop", "the chain"],
   crossLabel: "refused",
+  shadeLabel: "fault",
 };
 
 test("renderChart() says in words what it shows", () => {

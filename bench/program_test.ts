@@ -23,6 +23,7 @@ test.each([
   [["checkout", "--targets", "nobody"]],
   [["checkout", "--concurrency", "1,0"]],
   [["accept", "--seconds", "soon"]],
+  [["cascade", "--faults", "slow,fire"]],
   [["accept", "--json", "/no/such/folder/figures.json"]],
 ])("npm run bench -- %j is a mistake that is explained", async (args) => {
   const { code, err } = await bench(...args);
