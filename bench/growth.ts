@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { natsServerName } from "../tools/processes.ts";
 import type { Shop } from "../tools/supervisor.ts";
 import type { Benchmark, Context, Options } from "./benchmark.ts";
@@ -21,7 +22,7 @@ import {
 import { contentsOf } from "./history_contents.ts";
 import { assertRoom } from "./history_disk.ts";
 import { type Recorded, recordOrders } from "./history_record.ts";
-import { skipHistory } from "./history_skip.ts";
+import { freshMs, skipHistory } from "./history_skip.ts";
 import { writeHistory } from "./history_write.ts";
 import { measureLevels } from "./levels.ts";
 import type { Level } from "./measure.ts";
@@ -127,5 +128,7 @@ async function grow(
   tell(
     `${count(missing)} orders written: ${count(total)} messages, ${count(Math.round(total / seconds))} a second`,
   );
+  show("waiting until the server takes it for history");
+  await sleep(missing > 0 ? await freshMs(session.jsm) : 0, undefined, { signal });
   return { ...(await contentsOf(session.jsm)), samples };
 }

@@ -15,6 +15,8 @@ interface Template {
   /** What stands before, between and behind the ids. */
   readonly subject: readonly string[];
   readonly headers: readonly string[];
+  /** Whether it is a schedule. */
+  readonly isTimer: boolean;
   readonly data: Uint8Array;
   /** Where ids begin in `data`. */
   readonly ids: readonly number[];
@@ -26,25 +28,18 @@ export interface OrderTemplate {
   readonly messages: readonly Template[];
 }
 
-/** When the timers of copied orders are set for. Each is cancelled by a later message of its order. */
-const FAR_OFF_MS = 7 * 24 * 60 * 60 * 1_000;
 /** Headers that ask the server for something a copy wants as well. All others of its own are of one write only. */
-const KEPT = new Set(["Nats-Schedule", "Nats-Schedule-Target", "Nats-Scheduler", "Nats-Schedule-Next"]);
-/** Followed by the time. */
+const KEPT = new Set(["Nats-Schedule-Target", "Nats-Scheduler", "Nats-Schedule-Next"]);
 const SCHEDULE = "Nats-Schedule";
 
-/** @param now Unix time in milliseconds; timers of copies are set for a time after it. */
-export function templateOf(orderId: string, originals: readonly Original[], now: number): OrderTemplate {
-  const farOff = `@at ${new Date(now + FAR_OFF_MS).toISOString()}`;
-  const messages = originals.map(({ subject, headers, data }) => {
-    const set = headers.map(([name, value]) => [name, name === SCHEDULE ? farOff : value] as const);
-    return {
-      subject: subject.split(orderId),
-      headers: keptHeaders(set).split(orderId),
-      data,
-      ids: placesOf(Buffer.from(orderId), Buffer.from(data)),
-    };
-  });
+export function templateOf(orderId: string, originals: readonly Original[]): OrderTemplate {
+  const messages = originals.map(({ subject, headers, data }) => ({
+    subject: subject.split(orderId),
+    headers: keptHeaders(headers).split(orderId),
+    isTimer: headers.some(([name]) => name === SCHEDULE),
+    data,
+    ids: placesOf(Buffer.from(orderId), Buffer.from(data)),
+  }));
   return { idLength: orderId.length, messages };
 }
 
@@ -64,16 +59,23 @@ function placesOf(id: Buffer, data: Buffer): number[] {
  * The messages of another order that took the same course. Lengths within the payload stay right, since ids have one
  * length.
  *
+ * @param options.timersAt What its timers are set for.
  * @throws {RangeError} If `orderId` is longer or shorter than the template's.
  */
-export function copyOrder({ idLength, messages }: OrderTemplate, orderId: string): BatchEntry[] {
+export function copyOrder(
+  { idLength, messages }: OrderTemplate,
+  orderId: string,
+  { timersAt }: { timersAt: Date },
+): BatchEntry[] {
   if (orderId.length !== idLength) {
     throw new RangeError(`Cannot copy an order as ${orderId}: its id has ${idLength} characters`);
   }
-  return messages.map(({ subject, headers, data, ids }) => {
+  return messages.map(({ subject, headers, isTimer, data, ids }) => {
     const copy = Buffer.from(data);
     for (const at of ids) copy.write(orderId, at, "latin1");
-    return { subject: subject.join(orderId), headers: new HeaderLines(headers.join(orderId)), data: copy };
+    const lines = new HeaderLines(headers.join(orderId));
+    if (isTimer) lines.set(SCHEDULE, `@at ${timersAt.toISOString()}`);
+    return { subject: subject.join(orderId), headers: lines, data: copy };
   });
 }
 

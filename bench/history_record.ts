@@ -53,7 +53,6 @@ export async function recordOrders(
   await Promise.all(skus.map((sku) => orders.checkout({ sku, key: crypto.randomUUID() })));
   await quiet(jsm);
   for (const subscription of subscriptions) subscription.unsubscribe();
-  const now = Date.now();
   const byStream = await Promise.all(
     ledgers.map(async (spec) => {
       const stored = await readFrom(jsm, spec, (lasts.get(spec.name) ?? 0) + 1);
@@ -66,7 +65,7 @@ export async function recordOrders(
     streams: new Map(
       byStream.map(([name, stored, timers]) => {
         const all = withRemoved(stored.get(orderId) ?? [], timers.get(orderId) ?? []);
-        return [name, templateOf(orderId, all, now)];
+        return [name, templateOf(orderId, all)];
       }),
     ),
   }));

@@ -1,4 +1,5 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
+import { millis } from "@nats-io/transport-node";
 import { topology } from "../nats/mod.ts";
 
 /**
@@ -17,4 +18,16 @@ export async function skipHistory(jsm: JetStreamManager): Promise<void> {
       throw new Error(`Cannot put ${stream}/${service} behind the history: it has ${left} messages to read`);
     }
   }
+}
+
+/** Longer than the timers of copied orders. */
+const TIMERS_MS = 35_000;
+
+/**
+ * How long what was just stored is no history yet to the server: it reads the messages of the duplicate window when it
+ * starts, and keeps an eye on timers until they were due.
+ */
+export async function freshMs(jsm: JetStreamManager): Promise<number> {
+  const infos = await Promise.all(topology.streams.map(({ name }) => jsm.streams.info(name)));
+  return Math.max(TIMERS_MS, ...infos.map(({ config }) => millis(config.duplicate_window)));
 }

@@ -35,6 +35,8 @@ const ROUND = 450;
 /** While one round is stored the next one is made. */
 const ROUNDS_IN_FLIGHT = 2;
 const SAMPLES = 5;
+/** As the timers of real orders: they are removed with their order, and the server forgets them when they were due. */
+const TIMER_MS = 30_000;
 const ID_BYTES = 16;
 const INVENTORY = "INVENTORY";
 const COMMIT_TIMEOUT_MS = 60_000;
@@ -91,9 +93,10 @@ function* batchesOf(orders: readonly Order[], stream: string, stock: Stock): Gen
   const size = Math.floor((MAX_BATCH_MESSAGES - extra) / most);
   for (let from = 0; from < orders.length; from += size) {
     const some = orders.slice(from, from + size);
+    const timersAt = new Date(Date.now() + TIMER_MS);
     const batch = some.flatMap(({ id, recorded }) => {
       const template = recorded.streams.get(stream);
-      return template === undefined ? [] : copyOrder(template, id);
+      return template === undefined ? [] : copyOrder(template, id, { timersAt });
     });
     if (stream === INVENTORY) batch.unshift(...stock.take(some.flatMap(({ recorded }) => recorded.lines)));
     yield batch;
