@@ -2,7 +2,8 @@ import { accept } from "./accept.ts";
 import type { Benchmark } from "./benchmark.ts";
 import { cascade } from "./cascade.ts";
 import { checkout } from "./checkout.ts";
+import { growth } from "./growth.ts";
 import { raw } from "./raw.ts";
 
 /** In the order of the document and of a run of all. */
-export const benchmarks: readonly Benchmark[] = [checkout, cascade, accept, raw];
+export const benchmarks: readonly Benchmark[] = [checkout, cascade, accept, growth, raw];
