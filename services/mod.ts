@@ -58,6 +58,8 @@ export function nodeArguments(
     "--disable-warning=ExperimentalWarning",
     // What a message leaves behind dies with its commit: with room for a few commits it is never copied (docs/performance.md).
     "--max-semi-space-size=32",
+    // There are more processes than cores: threads that help one of them to collect take the time of the others.
+    "--single-threaded-gc",
     "--permission",
     "--allow-net",
     ...sources.map((name) => `--allow-fs-read=${root}/${name}`),
