@@ -125,6 +125,9 @@ export function streamConfig(spec: StreamSpec, replicas: number): Partial<Stream
     max_msgs_per_subject: -1,
     max_msg_size: -1,
     no_ack: false,
+    // Nothing here is known by its `Nats-Msg-Id`. The server reads what was stored within this window again when it starts, to
+    // look for them; this is the shortest there is.
+    duplicate_window: nanos(100),
     allow_direct: true,
     allow_atomic: true,
     allow_msg_ttl: true,

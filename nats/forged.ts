@@ -10,5 +10,11 @@ import type { IncomingHeaders } from "./headers.ts";
  * to pulls, cannot be taken for messages: they are no protobuf, or keep the subject that they were stored under.
  */
 export function isForged(headers: Pick<IncomingHeaders, "has"> | undefined): boolean {
-  return headers?.has("Nats-Stream") ?? false;
+  return headers !== undefined && SERVER_SET.some((name) => headers.has(name));
 }
+
+/**
+ * What the server adds to the headers of an answer, in its order. It takes for granted that a message's own headers end as
+ * they should: where they do not, its first line is glued to the last of them and is none of its own, but the others are.
+ */
+const SERVER_SET = ["Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"] as const;

@@ -21,9 +21,15 @@ describe("what a server sends to a ledger in answer to somebody else's question"
   afterAll(() => server[Symbol.asyncDispose]());
 
   /** Has the server store `data` under `subject`, as one can who may not publish there. */
-  async function forge(stream: string, subject: string, data: Uint8Array): Promise<void> {
+  async function forge(
+    stream: string,
+    subject: string,
+    { data, headers }: { data: Uint8Array; headers?: string },
+  ): Promise<void> {
     const before = (await client.jsm.streams.info(stream)).state.last_seq;
-    await client.js.publish("evil", data);
+    const block =
+      headers === undefined ? {} : { headers: { encode: () => new TextEncoder().encode(headers) } };
+    await client.connection.request("evil", data, { timeout: 5_000, ...(block as object) });
     client.connection.publish("$JS.API.DIRECT.GET.EVIL.evil", "", { reply: subject });
     await until("the answer to be stored", async () => {
       return (await client.jsm.streams.info(stream)).state.last_seq === before + 1;
@@ -50,7 +56,7 @@ describe("what a server sends to a ledger in answer to somebody else's question"
     });
     const command = (orderId: string) =>
       toBinary(IdempotencyKeySchema, create(IdempotencyKeySchema, { orderId }));
-    await forge("INBOX", subjectOf(add, "a"), command("forged"));
+    await forge("INBOX", subjectOf(add, "a"), { data: command("forged") });
     await client.js.publish(subjectOf(add, "a"), command("real"));
     await until("both to be dealt with", async () => {
       const info = await client.jsm.consumers.info("INBOX", "test");
@@ -63,9 +69,22 @@ describe("what a server sends to a ledger in answer to somebody else's question"
   });
 
   it("is no state to decide upon", async () => {
-    await forge("TEST", subjectOf(counter, "a"), toBinary(ItemSchema, create(ItemSchema, { available: 7n })));
+    const data = toBinary(ItemSchema, create(ItemSchema, { available: 7n }));
+    await forge("TEST", subjectOf(counter, "a"), { data });
     await expect(readLast(client.connection, "TEST", key(counter, "a"))).rejects.toThrow(
       UnreadableStateError,
     );
   });
+
+  for (const headers of ["NATS/1.0\r\nX: abcd", "NATS/1.0\r\nX: abcd\r\n", "NATS/1.0"]) {
+    it(`is known also where the headers of the message do not end as they should: ${JSON.stringify(headers)}`, async () => {
+      const data = toBinary(ItemSchema, create(ItemSchema, { available: 7n }));
+      const id = `glued${headers.length}`;
+      // Two bytes that the server takes for the empty line.
+      await forge("TEST", subjectOf(counter, id), { data, headers: `${headers}zz` });
+      await expect(readLast(client.connection, "TEST", key(counter, id))).rejects.toThrow(
+        UnreadableStateError,
+      );
+    });
+  }
 });

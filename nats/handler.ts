@@ -26,7 +26,7 @@ export interface Delivery {
   storedAt: Date;
   /** Its sequence in its stream: which of two messages came later, whatever the order of delivery. */
   seq: number;
-  /** 1 for the first delivery. */
+  /** 1 for the first delivery, and more for a message that has been tried before, be it by the consumer that parked it. */
   attempt: number;
   trace: TraceContext;
 }

@@ -125,7 +125,7 @@ export class Ledger implements AsyncDisposable {
       task,
       since: performance.now(),
       ready: false,
-      guesses: task.begins !== undefined && performance.now() >= this.#guessesFrom,
+      guesses: task.begins !== undefined,
       unsure: false,
       alone: false,
       resolve: (result) => settle(() => resolve(result as T)),
@@ -191,7 +191,8 @@ export class Ledger implements AsyncDisposable {
 
   /** Whether the key is taken to have no message, since nothing is known of it and the task begins it. */
   #isGuessed({ guesses, task }: Job, { subject }: Key): boolean {
-    return guesses && this.#cache.get(subject) === undefined && task.begins?.includes(subject) === true;
+    if (!guesses || performance.now() < this.#guessesFrom) return false;
+    return this.#cache.get(subject) === undefined && task.begins?.includes(subject) === true;
   }
 
   #wake(): void {

@@ -46,6 +46,16 @@ describe("linkAll()", () => {
     expect(isLink()).toBe(true);
   });
 
+  it("empties what a server that was killed has left in memory", () => {
+    mkdirSync(stream(), { recursive: true });
+    link();
+    writeFileSync(join(stream(), "batches", "half"), "");
+    // As the server does when it starts.
+    rmSync(join(stream(), "batches"));
+    link();
+    expect(readdirSync(join(stream(), "batches"))).toEqual([]);
+  });
+
   it("does nothing where there is no store yet", () => {
     link();
     expect(existsSync(join(folder, "memory"))).toBe(false);

@@ -1,5 +1,6 @@
 import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
+import { totalmem } from "node:os";
 import { join, relative } from "node:path";
 import { type Access, OPERATOR, seedFile, servicesOf, topology, writeCredentials } from "../nats/mod.ts";
 import { environmentFor, nodeArguments, type Service } from "../services/mod.ts";
@@ -60,6 +61,7 @@ export function natsServerFiles({ dataDir }: Pick<Settings, "dataDir">) {
     pid: join(dataDir, "nats-server.pid"),
     log: join(dataDir, "nats-server.log"),
     store: join(dataDir, "nats"),
+    note: join(dataDir, "nats-batches"),
   };
 }
 
@@ -96,6 +98,8 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
       // Go collects its garbage when the heap has doubled, unless told otherwise: a small heap that is collected all the
       // time is a tenth of the server's work.
       GOGC: "300",
+      // A large one is collected earlier, before it takes the memory that files are cached in.
+      GOMEMLIMIT: `${Math.floor(totalmem() / 4 / 2 ** 20)}MiB`,
       ...settings.environment,
       NATS_HOST: loopback,
       NATS_PORT: `${ports.NATS_PORT}`,

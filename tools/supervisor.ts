@@ -167,7 +167,9 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
   const services = settings.services.map((service) => createChild(serviceProcess(service, settings, logs)));
   const own = settings.servers === undefined ? [natsServer, ...services] : services;
   const scratch =
-    settings.servers === undefined ? keepBatchScratchInMemory(natsServerFiles(settings).store) : undefined;
+    settings.servers === undefined
+      ? keepBatchScratchInMemory({ ...natsServerFiles(settings), report: settings.report })
+      : undefined;
   const children = new Map(own.map((child) => [child.name, child]));
   const find = (name: string): Child => {
     const child = children.get(name);

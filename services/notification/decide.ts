@@ -47,7 +47,6 @@ function mails<S extends OrderEvent>(
   return {
     contract,
     keys: (_, id) => [key(mail, mailId(id, kind))],
-    begins: (_, id) => [key(mail, mailId(id, kind))],
     decide(view, event, { storedAt }) {
       const order: Order | undefined = event.order;
       if (order === undefined) return { kind: "dead", reason: `Cannot mail ${kind}: the event has no order` };
