@@ -4,12 +4,13 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { Batch, type Sender } from "./batch.ts";
 import { type CommitOutcome, commit } from "./commit.ts";
 import type { Log } from "./connection.ts";
-import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/contract.ts";
+import type { Key } from "./contracts/contract.ts";
+import { type Decided, decideTask } from "./decide_task.ts";
 import { Link, LinkLostError } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { readLast } from "./read.ts";
 import { StateCache } from "./state_cache.ts";
-import { LedgerBusyError, LedgerTimeoutError, MAX_WAITING, type Task, type View } from "./task.ts";
+import { LedgerBusyError, LedgerTimeoutError, MAX_WAITING, type Task } from "./task.ts";
 
 export interface LedgerOptions extends Sender {
   /** The stream that this service, and nobody else, writes. */
@@ -310,53 +311,14 @@ export class Ledger implements AsyncDisposable {
     }
   }
 
-  #decide(
-    job: Job,
-    batch: Batch,
-  ):
-    | { kind: "decided"; result: unknown }
-    | { kind: "full" | "failed" }
-    | { kind: "unread"; oldest: number | undefined } {
+  #decide(job: Job, batch: Batch): Decided {
     if (job.alone && batch.size > 0) return { kind: "full" };
-    const { keys } = job.task;
-    const guards = new Map<string, number>();
-    const guessed: string[] = [];
-    for (const key of keys) {
-      const cached = this.#cache.get(key.subject);
-      if (cached === undefined && (batch.has(key.subject) || !this.#isGuessed(job, key))) {
-        return { kind: "unread", oldest: undefined };
-      }
-      if (cached === undefined) guessed.push(key.subject);
-      guards.set(key.subject, cached?.seq ?? 0);
-    }
-    try {
-      const { messages, result } = job.task.decide(this.#view(guards, batch));
-      // Only its guard protects what is built on a guess.
-      if (!guessed.every((subject) => messages.some((message) => message.subject === subject))) {
-        job.guesses = false;
-        return { kind: "unread", oldest: undefined };
-      }
-      if (messages.length === 0) {
-        const confirmed = keys.every((key) => batch.has(key.subject) || this.#cache.isFresh(key, job.since));
-        return confirmed ? { kind: "decided", result } : { kind: "unread", oldest: job.since };
-      }
-      checkMessages(messages, keys);
-      return batch.add(messages, guards, job.task.trace) ? { kind: "decided", result } : { kind: "full" };
-    } catch (cause) {
-      job.reject(cause);
-      return { kind: "failed" };
-    }
-  }
-
-  #view(guards: ReadonlyMap<string, number>, batch: Batch): View {
-    return {
-      get: <S extends DescMessage>(contract: Contract<S>, id: string) => {
-        const subject = subjectOf(contract, id);
-        if (!guards.has(subject))
-          throw new ReferenceError(`Cannot read ${subject}: the task does not name it`);
-        return (batch.get(subject) ?? this.#cache.get(subject)?.value) as MessageShape<S> | undefined;
-      },
-    };
+    const { task, since } = job;
+    const mayGuess = (key: Key) => this.#isGuessed(job, key);
+    const decided = decideTask(task, { batch, cache: this.#cache, since, mayGuess });
+    if (decided.kind === "failed") job.reject(decided.cause);
+    if (decided.kind === "unread" && decided.guessed) job.guesses = false;
+    return decided;
   }
 
   /** Keeps the new state of the keys; events and commands are nobody's state here. */
@@ -404,20 +366,4 @@ export class Ledger implements AsyncDisposable {
     this.#warnedAt = performance.now();
     this.#options.log.warn(fields, text);
   }
-}
-
-/** @throws {TypeError} If no state is written with the messages, or one of them belongs into another ledger. */
-function checkMessages(messages: readonly Outgoing[], keys: readonly Key[]): void {
-  const subjects = messages.map((message) => message.subject);
-  if (!subjects.some((subject) => keys.some((key) => key.subject === subject))) {
-    throw new TypeError(`Cannot store ${subjects.join(", ")}: no state is written with it`);
-  }
-  // The rest of a batch would wait for it forever, since it would go to another stream.
-  const owner = ownerOf(keys[0]?.subject ?? "");
-  const foreign = subjects.find((subject) => ownerOf(subject) !== owner);
-  if (foreign !== undefined) throw new TypeError(`Cannot store ${foreign}: it is not of the ledger ${owner}`);
-}
-
-function ownerOf(subject: string): string {
-  return subject.slice(0, subject.indexOf("."));
 }

@@ -128,6 +128,30 @@ describe("Processor", () => {
     expect(processor.ready).toBe(false);
   });
 
+  it("guesses what a message begins at its first delivery, and never again", async () => {
+    const guesses: (readonly string[] | undefined)[] = [];
+    const execute = ledger.execute.bind(ledger);
+    ledger.execute = (task, options) => {
+      guesses.push(task.begins);
+      return execute(task, options);
+    };
+    let tries = 0;
+    const beginning: Handler<Command> = {
+      ...adding,
+      begins: (_, id) => [key(counter, id)],
+      decide(...args) {
+        tries += 1;
+        if (tries === 1) throw new Error("not this time");
+        return adding.decide(...args);
+      },
+    };
+    start([beginning]);
+    await send(add, "guess", { orderId: "guess-1" });
+    await drained();
+    expect(await countsOf(client.jsm, "guess")).toEqual([1]);
+    expect(guesses).toEqual([["test.counter.guess"], []]);
+  });
+
   it("decides on messages of one key in the order of the stream", async () => {
     await Promise.all(range(300).map((n) => send(add, "a", { orderId: `a-${n}` })));
     const order: string[] = [];
