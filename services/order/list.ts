@@ -43,7 +43,8 @@ const query = {
  * A page costs by what it looks at ({@linkcode MAX_SCANNED} messages at most), never by the length of the history. It
  * may therefore hold fewer orders than `limit`, even none, and there is more for as long as there is a `next_cursor`. A
  * cursor is a place in a stream: it belongs to the state that it came with. Pages are a moment old; an order that changes
- * its state while somebody turns the pages may be missed by one list and seen by the next.
+ * its state while somebody turns the pages may be missed by one list and seen by the next. Orders that wait are listed by
+ * their timers, and one whose timer is set again moves to the end: it may be seen twice.
  */
 export function listRoute(source: Source): (context: Context<Env>) => Promise<Response> {
   return async (context) => {

@@ -11,7 +11,7 @@ import {
   orderIdSecret,
   pause,
   UnreadableStateError,
-  viewPage,
+  type View,
 } from "../../nats/mod.ts";
 
 /** The id of the order that an idempotency key stands for. */
@@ -68,24 +68,34 @@ function findSecret({ ledger }: OpenOrderIdsOptions): Promise<Uint8Array | undef
   return ledger.execute({
     keys: [key(orderIdSecret, SHOP)],
     trace: newTrace(),
-    decide: (view) => ({ messages: [], result: view.get(orderIdSecret, SHOP)?.secret }),
+    decide: (view) => ({ messages: [], result: secretIn(view) }),
   });
 }
 
 /** Stores a secret unless another process has been faster: its secret then. */
 async function makeSecret({ jsm, ledger }: OpenOrderIdsOptions): Promise<Uint8Array> {
-  const before = await viewPage(jsm, ledger.stream, idempotencyKey, { from: 1, limit: 1 });
-  if (before.length > 0) throw olderVersion(ledger.stream);
+  // By the leader's word: a replica that lags would let an order be placed again.
+  const question = { next_by_subj: `${idempotencyKey.subject}.>`, seq: 1 };
+  if ((await jsm.streams.getMessage(ledger.stream, question)) !== null) throw olderVersion(ledger.stream);
   const secret = randomBytes(SECRET_BYTES);
   return ledger.execute({
     keys: [key(orderIdSecret, SHOP)],
     trace: newTrace(),
     decide: (view) => {
-      const stored = view.get(orderIdSecret, SHOP)?.secret;
+      const stored = secretIn(view);
       if (stored !== undefined) return { messages: [], result: stored };
       return { messages: [message(orderIdSecret, SHOP, { secret })], result: secret };
     },
   });
+}
+
+/** @throws {UnreadableStateError} If what is stored is no secret: ids that are made of it could be computed by anybody. */
+function secretIn(view: View): Uint8Array | undefined {
+  const secret = view.get(orderIdSecret, SHOP)?.secret;
+  if (secret !== undefined && secret.length !== SECRET_BYTES) {
+    throw new UnreadableStateError(`Cannot use the secret of order ids: it has ${secret.length} bytes`);
+  }
+  return secret;
 }
 
 function olderVersion(stream: string): StartError {
