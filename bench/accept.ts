@@ -1,18 +1,19 @@
 import { startAcceptingShop } from "./accept_shop.ts";
 import { startBare } from "./bare.ts";
 import type { Benchmark, Context } from "./benchmark.ts";
-import { measureOne, problemsOf, warmUp } from "./levels.ts";
+import { measureOne, medianLevels, problemsOf, runName, warmUp } from "./levels.ts";
 import { type Level, totalCpuMs } from "./measure.ts";
 import { count, number, type Result, table } from "./report.ts";
 import type { ShopTargetOptions } from "./shop.ts";
-import { medianOf } from "./stats.ts";
 import type { Target } from "./target.ts";
 
 /** What one of the two came to. */
 interface Side {
   readonly name: string;
   readonly settings: readonly string[];
+  /** Medians of `runs`. */
   readonly levels: readonly Level[];
+  readonly runs: readonly (readonly Level[])[];
 }
 
 /** At 256 in flight, the shop to the bare server. */
@@ -24,16 +25,16 @@ export const accept: Benchmark = {
   async run(context) {
     await using shop = await start(startAcceptingShop, context);
     await using bare = await start(startBare, context);
-    const rounds: [Level[], Level[]][] = [];
-    for (let round = 0; round < context.options.repeat; round++) {
-      rounds.push(await measureBoth([shop, bare], context));
+    const first = await measureBoth([shop, bare], context);
+    const others: [Level[], Level[]][] = [];
+    while (others.length + 1 < context.options.repeat) {
+      others.push(await measureBoth([shop, bare], context));
     }
-    const [shopLevels, bareLevels] = medianOf(rounds as [[Level[], Level[]], ...[Level[], Level[]][]]);
-    return report({
-      shop: { name: shop.name, settings: shop.settings, levels: shopLevels },
-      bare: { name: bare.name, settings: bare.settings, levels: bareLevels },
-      context,
-    });
+    const sideOf = ({ name, settings }: Target, side: 0 | 1): Side => {
+      const runs = [first[side], ...others.map((both) => both[side])] as const;
+      return { name, settings, levels: medianLevels(runs), runs };
+    };
+    return report({ shop: sideOf(shop, 0), bare: sideOf(bare, 1), context });
   },
 };
 
@@ -78,16 +79,21 @@ function report({ shop, bare, context }: { shop: Side; bare: Side; context: Cont
     ];
   });
   const sides = [shop, bare];
+  const { seconds, repeat } = context.options;
   return {
     title: "Accepting orders",
     settings: [
-      `Closed loop, ${context.options.seconds} s for each level after 2 s of warm-up. The load generator runs on the same cores.`,
+      `Closed loop, ${seconds} s for each level after 2 s of warm-up${repeat > 1 ? `; medians of ${repeat} runs` : ""}. The load generator runs on the same cores.`,
       ...sides.flatMap(({ name, settings }) => settings.map((setting) => `${name}: ${setting}`)),
     ],
     versions: {},
     body: `${reading}\n\n${table([head, ...rows])}`,
     data: { shop, bare },
-    problems: problemsOf(sides),
+    problems: problemsOf(
+      sides.flatMap(({ name, runs }) => {
+        return runs.map((levels, run) => ({ name: runName(name, { run, of: runs.length }), levels }));
+      }),
+    ),
   };
 }
 

@@ -1,9 +1,8 @@
 import type { Benchmark, Context } from "./benchmark.ts";
 import { checkoutReport } from "./checkout_report.ts";
-import { measureLevels, measureOne } from "./levels.ts";
+import { measureLevels, measureOne, medianLevel, medianLevels } from "./levels.ts";
 import type { Level } from "./measure.ts";
 import { shopSyncs } from "./shop_syncs.ts";
-import { medianOf } from "./stats.ts";
 import { skus, type Target } from "./target.ts";
 import { startTarget } from "./targets.ts";
 
@@ -22,6 +21,8 @@ export interface TargetRun {
 /** What could not be measured, and why. */
 export interface Missing {
   readonly name: string;
+  /** From 0. */
+  readonly round: number;
   readonly reason: string;
 }
 
@@ -35,23 +36,15 @@ export const checkout: Benchmark = {
     for (let round = 0; round < options.repeat; round++) {
       for (const name of rotated(options.targets, round)) {
         if (missing.some((one) => one.name === name)) continue;
-        context.show(`${name}: starting`);
-        const started = await start(name, context);
-        if ("reason" in started) {
-          missing.push(started);
-          continue;
-        }
-        await using target = started;
         const before = runs.get(name) ?? [];
-        runs.set(name, [...before, await measureTarget(target, context, before[0])]);
+        const found = await measureTarget(name, context, before[0]);
+        if (typeof found === "string") missing.push({ name, round, reason: found });
+        else runs.set(name, [...before, found]);
       }
     }
-    const medians = options.targets.flatMap((name) => {
-      const [first, ...others] = runs.get(name) ?? [];
-      return first === undefined ? [] : [medianOf<TargetRun>([first, ...others])];
-    });
-    const syncs = medians.some(({ name }) => name === "shop") ? await shopSyncs(context) : undefined;
-    return checkoutReport(medians, { options, missing, syncs });
+    const all = options.targets.map((name) => runs.get(name) ?? []);
+    const syncs = runs.has("shop") ? await shopSyncs(context) : undefined;
+    return checkoutReport(all, { options, missing, syncs });
   },
 };
 
@@ -61,19 +54,26 @@ function rotated<T>(values: readonly T[], by: number): T[] {
   return [...values.slice(from), ...values.slice(0, from)];
 }
 
-/** A peer may lack something that cannot be installed here: the others are measured all the same. */
-async function start(name: string, { folder, signal }: Context): Promise<Target | Missing> {
+/**
+ * A peer may lack something that cannot be installed here, or fail: the others are measured all the same.
+ * @param first What the first round came to.
+ * @returns Why it could not be measured, if it could not.
+ */
+async function measureTarget(name: string, context: Context, first?: TargetRun): Promise<TargetRun | string> {
+  const { folder, signal, show, tell } = context;
+  show(`${name}: starting`);
   try {
-    return await startTarget(name, { dataDir: folder(name), signal });
+    await using target = await startTarget(name, { dataDir: folder(name), signal });
+    return await measureRun(target, context, first);
   } catch (cause) {
     signal.throwIfAborted();
     if (!(cause instanceof Error)) throw cause;
-    return { name, reason: cause.message };
+    tell(`${name}: cannot be measured: ${cause.message}`);
+    return cause.message;
   }
 }
 
-/** @param first What the first round came to. */
-async function measureTarget(target: Target, context: Context, first?: TargetRun): Promise<TargetRun> {
+async function measureRun(target: Target, context: Context, first?: TargetRun): Promise<TargetRun> {
   const { name, versions, settings } = target;
   const levels = await measureLevels(target, context);
   // In every round the same, so that there is a median of it.
@@ -82,6 +82,17 @@ async function measureTarget(target: Target, context: Context, first?: TargetRun
   const hot = await measureOne(target, context, one);
   const spread = await measureOne(target, context, { concurrency, about: `, ${skus.length} skus again` });
   return { name, versions, settings, levels, hot, spread };
+}
+
+/** What several runs of a target came to. */
+export function medianRun(runs: readonly [TargetRun, ...TargetRun[]]): TargetRun {
+  const [first, ...others] = runs;
+  return {
+    ...first,
+    levels: medianLevels([first.levels, ...others.map(({ levels }) => levels)]),
+    hot: medianLevel([first.hot, ...others.map(({ hot }) => hot)]),
+    spread: medianLevel([first.spread, ...others.map(({ spread }) => spread)]),
+  };
 }
 
 /** The level with the most orders a second. */

@@ -9,6 +9,7 @@ import type { Level } from "./measure.ts";
 const level = (perSecond: number, cpuMs: number): Level => ({
   concurrency: 64,
   perSecond,
+  completed: 1_000,
   accept: { p50: 1, p99: 1, max: 1 },
   end: { p50: 1, p99: 1, max: 1 },
   errors: 0,

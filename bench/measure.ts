@@ -1,3 +1,4 @@
+import { type Backlog, workedOff } from "./backlog.ts";
 import { type LoadOptions, type LoadResult, runLoad } from "./load.ts";
 import { readCpu } from "./processes.ts";
 import { probeDisk, type Quiet, readBusyMs, shareOfMachine } from "./quiet.ts";
@@ -5,9 +6,11 @@ import type { Latency } from "./stats.ts";
 import type { Target } from "./target.ts";
 
 /** What one level of load came to. Times are milliseconds. */
-export interface Level extends Quiet {
+export interface Level extends Quiet, Backlog {
   readonly concurrency: number;
   readonly perSecond: number;
+  /** Orders within the window. */
+  readonly completed: number;
   readonly accept: Latency;
   readonly end: Latency;
   readonly errors: number;
@@ -24,15 +27,16 @@ interface Sample {
   readonly cpu: Record<string, number> | undefined;
   readonly generatorMs: number;
   readonly messages: number | undefined;
+  readonly backlog: number | undefined;
   readonly busyMs: number | undefined;
   readonly at: number;
 }
 
 /** What is measured: a target, or a part of one. */
-export type Measured = Pick<Target, "checkout" | "pids" | "messages">;
+export type Measured = Pick<Target, "checkout" | "pids" | "messages" | "backlog">;
 
 /**
- * Runs one level and takes what it costs from the counters before and after its window.
+ * Runs one level and takes what it costs from the counters before and after its window. Ends when nothing is left to do.
  * @param options.folder On the disk that the target writes to.
  */
 export async function measureLevel(
@@ -48,12 +52,14 @@ export async function measureLevel(
       at: performance.now(),
       generatorMs: (user + system) / 1_000,
     };
-    return { ...now, messages: await target.messages?.() };
+    const [messages, backlog] = await Promise.all([target.messages?.(), target.backlog?.()]);
+    return { ...now, messages, backlog };
   };
-  return levelOf(await runLoad(target.checkout, { ...options, sample }), probeMs);
+  const result = await runLoad(target.checkout, { ...options, sample });
+  return { ...levelOf(result), probeMs, unfinished: await workedOff(target, options) };
 }
 
-function levelOf(result: LoadResult<Sample>, probeMs: number): Level {
+function levelOf(result: LoadResult<Sample>): Omit<Level, "probeMs"> {
   const { concurrency, perSecond, accept, end, errors, firstErrors, completed, opened, closed } = result;
   const perOrder = (of: (sample: Sample) => number | undefined) => {
     const [from, to] = [of(opened), of(closed)];
@@ -64,6 +70,7 @@ function levelOf(result: LoadResult<Sample>, probeMs: number): Level {
   return {
     concurrency,
     perSecond,
+    completed,
     accept,
     end,
     errors,
@@ -71,8 +78,8 @@ function levelOf(result: LoadResult<Sample>, probeMs: number): Level {
     cpuMs: closed.cpu && Object.fromEntries(cpu),
     generatorMs: perOrder((sample) => sample.generatorMs) ?? Number.NaN,
     messages: perOrder((sample) => sample.messages),
+    leftBehind: perOrder((sample) => sample.backlog),
     foreign: foreignShare(opened, closed),
-    probeMs,
   };
 }
 

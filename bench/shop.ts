@@ -8,7 +8,9 @@ import { findNatsServer, type NatsServer } from "../tools/nats_server.mjs";
 import { natsServerName } from "../tools/processes.ts";
 import { StartError } from "../tools/start_error.ts";
 import { type Shop, type ShopOptions, startShop } from "../tools/supervisor.ts";
+import { shopBacklog } from "./backlog.ts";
 import { fillCatalogue } from "./catalogue.ts";
+import { nodeFlagsSetting } from "./node_flags.ts";
 import { openShopOrders, type ShopOrders } from "./shop_orders.ts";
 import { tracedCommand } from "./syncs.ts";
 import { skus, type Target } from "./target.ts";
@@ -23,6 +25,10 @@ export interface ShopTargetOptions {
 }
 
 const LOG_TAIL_LINES = 10;
+
+/** Of nats-server as `tools/processes.ts` starts it. */
+export const natsServerSetting =
+  "nats-server runs with `GOGC=300`, and a `GOMEMLIMIT` of a quarter of the memory.";
 
 /** This shop as `npm start` runs it: nats-server and every service its own process, synced before acknowledged. */
 export async function startShopTarget(options: ShopTargetOptions): Promise<Target> {
@@ -78,10 +84,14 @@ function targetOf(
       `As \`npm start\` runs it: nats-server and ${shopServices.length} services, each its own process under Node's permission model.`,
       "Durable at every step: nothing is acknowledged before it is synced to the disk (`sync_interval: always`), one copy.",
       "What nats-server gathers of a batch before it stores it is in memory where there is a /dev/shm, as under `npm start`.",
+      natsServerSetting,
+      nodeFlagsSetting("Every service runs"),
+      "An order's two mails are written beside it, not before it is completed; *left behind* shows whether that keeps up.",
       "Logs at the default level, one line for each order and effect, to a file.",
     ],
     pids: () => pidsOf(shop, names),
     messages: () => storedMessages(connection),
+    backlog: () => shopBacklog(connection),
     checkout: orders.checkout,
     [Symbol.asyncDispose]: () => close.disposeAsync(),
   };

@@ -18,6 +18,11 @@ export interface Target extends AsyncDisposable {
   /** How many messages it has stored since it was started. Default: they are not counted. */
   messages?(): Promise<number>;
   /**
+   * How many messages it has yet to handle: what is done beside an order and may lag behind it. Default: nothing is, since
+   * an order has ended only when all is done.
+   */
+  backlog?(): Promise<number>;
+  /**
    * Places one order and resolves when it has ended; `acceptedMs` is when it was accepted and `endedMs` when it was
    * completed, both in milliseconds from the call.
    * @throws {Error} If it was refused, or ended otherwise than completed.
