@@ -4,7 +4,8 @@ import { services } from "../services/mod.ts";
 import { natsServerName } from "../tools/processes.ts";
 import { openAccepting } from "./accepting.ts";
 import { fillCatalogue } from "./catalogue.ts";
-import { openShop, pidsOf, type ShopTargetOptions, storedMessages } from "./shop.ts";
+import { nodeFlagsSetting } from "./node_flags.ts";
+import { natsServerSetting, openShop, pidsOf, type ShopTargetOptions, storedMessages } from "./shop.ts";
 import { skus, type Target } from "./target.ts";
 
 const ORDER = "order";
@@ -26,6 +27,8 @@ export async function startAcceptingShop(options: ShopTargetOptions): Promise<Ta
     versions: {},
     settings: [
       "The order service and nats-server, as `npm start` runs them. No other service runs: orders wait in the stream.",
+      natsServerSetting,
+      nodeFlagsSetting("The order service runs"),
     ],
     pids: () => pidsOf(shop, [natsServerName, ORDER]),
     messages: () => storedMessages(connection),

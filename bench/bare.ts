@@ -6,7 +6,8 @@ import { createChild } from "../tools/child.ts";
 import { freePorts, loopback } from "../tools/ports.ts";
 import { natsServerName } from "../tools/processes.ts";
 import { openAccepting } from "./accepting.ts";
-import { openShop, pidsOf, type ShopTargetOptions } from "./shop.ts";
+import { nodeFlags, nodeFlagsSetting } from "./node_flags.ts";
+import { natsServerSetting, openShop, pidsOf, type ShopTargetOptions } from "./shop.ts";
 import type { Target } from "./target.ts";
 
 const name = "bare server";
@@ -28,7 +29,11 @@ export async function startBare(options: ShopTargetOptions): Promise<Target> {
   const child = createChild({
     name,
     command: process.execPath,
-    args: ["--disable-warning=ExperimentalWarning", join(import.meta.dirname, "bare_server.ts")],
+    args: [
+      ...nodeFlags,
+      "--disable-warning=ExperimentalWarning",
+      join(import.meta.dirname, "bare_server.ts"),
+    ],
     env: {
       ...process.env,
       BARE_PORT: `${port}`,
@@ -60,6 +65,8 @@ export async function startBare(options: ShopTargetOptions): Promise<Target> {
     versions: {},
     settings: [
       "A Hono server that parses the body and publishes one message with an ack, without logs and limits.",
+      natsServerSetting,
+      nodeFlagsSetting("The server runs"),
     ],
     pids: () =>
       new Map([...pidsOf(shop, [natsServerName]), ...(child.pid ? [[name, child.pid] as const] : [])]),

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type Child, createChild } from "../../tools/child.ts";
 import { loopback } from "../../tools/ports.ts";
 import type { Poster } from "../http.ts";
+import { nodeFlags } from "../node_flags.ts";
 import type { OrderRequest, Target } from "../target.ts";
 import type { CheckoutRequest } from "./sandbox.ts";
 
@@ -78,6 +79,11 @@ export function openPeer({ dataDir, signal }: PeerOptions): Peer {
       for (const log of logs.splice(0)) closeSync(log);
     },
   };
+}
+
+/** What runs a Node program of a peer: as the shop's services run. @param file Its entry point. */
+export function nodeProgram(file: string): Pick<PeerProcess, "command" | "args"> {
+  return { command: process.execPath, args: [...nodeFlags, file] };
 }
 
 export function loopbackUrl(port: number): string {

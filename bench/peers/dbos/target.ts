@@ -1,12 +1,14 @@
 import { join } from "node:path";
 import { freePorts } from "../../../tools/ports.ts";
 import { openPoster } from "../../http.ts";
+import { nodeFlagsSetting } from "../../node_flags.ts";
 import type { Target } from "../../target.ts";
 import {
   answersOk,
   checkoutBy,
   installedVersions,
   loopbackUrl,
+  nodeProgram,
   openPeer,
   type PeerOptions,
 } from "../peer.ts";
@@ -21,8 +23,7 @@ export async function startDbos(options: PeerOptions): Promise<Target> {
   const origin = loopbackUrl(port);
   await peer.start({
     name: "app",
-    command: process.execPath,
-    args: [join(import.meta.dirname, "app", "main.ts")],
+    ...nodeProgram(join(import.meta.dirname, "app", "main.ts")),
     env: {
       PORT: `${port}`,
       APP_DATABASE_URL: postgres.url("postgres"),
@@ -41,6 +42,7 @@ export async function startDbos(options: PeerOptions): Promise<Target> {
       "One Node process with DBOS's default settings (10 connections), and PostgreSQL as `initdb` sets it up.",
       "The checkout is a workflow, each effect a step of it; a reservation is one SQL statement, recorded under the order's id.",
       "Durable at every step: each is committed, and synced to the disk, before the next one begins.",
+      nodeFlagsSetting("The Node process runs"),
     ],
     // A connection's process is a child of the server's, and comes and goes.
     pids: peer.pids,

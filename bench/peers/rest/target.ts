@@ -2,12 +2,14 @@ import { join } from "node:path";
 import type { Child } from "../../../tools/child.ts";
 import { freePorts } from "../../../tools/ports.ts";
 import { openPoster } from "../../http.ts";
+import { nodeFlagsSetting } from "../../node_flags.ts";
 import type { Target } from "../../target.ts";
 import {
   answersOk,
   checkoutBy,
   installedVersions,
   loopbackUrl,
+  nodeProgram,
   openPeer,
   type Peer,
   type PeerOptions,
@@ -50,6 +52,7 @@ export async function startRest(options: PeerOptions): Promise<RestTarget> {
     settings: [
       "Six Hono services, each its own process; order calls the others in turn over kept connections, with a timeout of 5 s and no retries.",
       "Not durable: all state is in memory, and what is under way when a process ends is lost.",
+      nodeFlagsSetting("Every service runs"),
     ],
     pids: peer.pids,
     checkout: checkoutBy(poster, { status: 201 }),
@@ -66,8 +69,7 @@ function startService(peer: Peer, { service, urls }: { service: Service; urls: U
   const variables = services.map((one) => [`${one.toUpperCase()}_URL`, urls[one]]);
   return peer.start({
     name: service,
-    command: process.execPath,
-    args: [join(import.meta.dirname, "app", `${service}.ts`)],
+    ...nodeProgram(join(import.meta.dirname, "app", `${service}.ts`)),
     env: { PORT: new URL(urls[service]).port, ...Object.fromEntries(variables) },
     channel: true,
     isReady: () => answersOk(`${urls[service]}/healthz`),

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { freePorts, loopback } from "../../../tools/ports.ts";
 import { openPoster } from "../../http.ts";
+import { nodeFlagsSetting } from "../../node_flags.ts";
 import type { Target } from "../../target.ts";
 import {
   answersOk,
@@ -8,6 +9,7 @@ import {
   installedVersions,
   isListening,
   loopbackUrl,
+  nodeProgram,
   openPeer,
   type PeerOptions,
 } from "../peer.ts";
@@ -32,8 +34,7 @@ export async function startRestate(options: RestateOptions): Promise<Target> {
   const peer = stack.use(openPeer(options));
   await peer.start({
     name: "handlers",
-    command: process.execPath,
-    args: [join(import.meta.dirname, "app", "main.ts")],
+    ...nodeProgram(join(import.meta.dirname, "app", "main.ts")),
     env: { PORT: `${handlers}` },
     channel: true,
     isReady: () => isListening(handlers),
@@ -74,6 +75,7 @@ export async function startRestate(options: RestateOptions): Promise<Target> {
         ? "The checkout is one handler, each effect a step of it (`ctx.run`), stock a virtual object for each sku; all in one Node process."
         : "Checkout, payment, fulfilment and notification are services, stock a virtual object for each sku; all in one Node process.",
       "Durable at every step: each is in the server's log, synced to the disk, before the next one begins.",
+      nodeFlagsSetting("The Node process runs"),
     ],
     pids: peer.pids,
     checkout: checkoutBy(poster, { status: 200 }),
