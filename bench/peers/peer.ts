@@ -26,6 +26,11 @@ export interface PeerProcess {
   /** Whether it is a Node program that ends when the channel to this process does. Default false. */
   readonly channel?: boolean;
   readonly isReady: () => Promise<boolean>;
+  /**
+   * For a program that leaves something behind in the system when it is killed: what it is sent instead. Default: it is
+   * asked to end by SIGTERM, and killed if nobody can wait.
+   */
+  readonly ends?: { readonly orderly: NodeJS.Signals; readonly atOnce: NodeJS.Signals };
 }
 
 /** The processes of one peer. Disposing of it ends them, the last one first. */
@@ -42,17 +47,27 @@ const PROBE_WITHIN_MS = 1_000;
 
 /** A peer of which nothing runs yet. Each process's output goes to a file of its name in the folder. */
 export function openPeer({ dataDir, signal }: PeerOptions): Peer {
-  const children: Child[] = [];
+  const children: { readonly child: Child; readonly ends: PeerProcess["ends"] }[] = [];
   const logs: number[] = [];
-  const close = () => {
-    for (const child of children) child.close();
-  };
   // This process may end without disposing of anything, and what it has started listens and writes.
+  const close = () => {
+    for (const { child, ends } of children) {
+      if (ends === undefined) child.close();
+      else void child.kill(ends.atOnce);
+    }
+  };
+  // Whoever waits for one of them to be ready is not to wait any longer. Disposing of this comes next.
+  const abort = () => {
+    for (const { child, ends } of children) {
+      if (ends === undefined) child.close();
+      else void endOrderly(child, ends.orderly);
+    }
+  };
   process.on("exit", close);
-  signal?.addEventListener("abort", close);
+  signal?.addEventListener("abort", abort);
 
   return {
-    async start({ name, command, args, env, channel, isReady }) {
+    async start({ name, command, args, env, channel, isReady, ends }) {
       signal?.throwIfAborted();
       const log = openSync(join(dataDir, `${name}.log`), "a");
       logs.push(log);
@@ -66,19 +81,27 @@ export function openPeer({ dataDir, signal }: PeerOptions): Peer {
         readyWithinMs: READY_WITHIN_MS,
         report: (line) => process.stderr.write(`${line}\n`),
       });
-      children.push(child);
+      children.push({ child, ends });
       await child.start();
       return child;
     },
     pids: () =>
-      new Map(children.flatMap(({ name, pid }) => (pid === undefined ? [] : [[name, pid] as const]))),
+      new Map(
+        children.flatMap(({ child: { name, pid } }) => (pid === undefined ? [] : [[name, pid] as const])),
+      ),
     async [Symbol.asyncDispose]() {
-      for (const child of children.toReversed()) await child.stop({ graceMs: END_WITHIN_MS });
+      for (const { child, ends } of children.toReversed()) await endOrderly(child, ends?.orderly);
       process.off("exit", close);
-      signal?.removeEventListener("abort", close);
+      signal?.removeEventListener("abort", abort);
       for (const log of logs.splice(0)) closeSync(log);
     },
   };
+}
+
+async function endOrderly(child: Child, signal?: NodeJS.Signals): Promise<void> {
+  // What has had it does not mind the SIGTERM that follows.
+  if (signal !== undefined) void child.kill(signal);
+  await child.stop({ graceMs: END_WITHIN_MS });
 }
 
 /** What runs a Node program of a peer: as the shop's services run. @param file Its entry point. */
