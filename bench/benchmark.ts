@@ -8,7 +8,7 @@ export interface Options {
   /** Length of each measured window. */
   readonly seconds: number;
   readonly targets: readonly string[];
-  /** How often all is measured; figures are medians. */
+  /** Of `checkout` and `accept`: how often all is measured; figures are medians. */
   readonly repeat: number;
   /** Whether fsyncs are counted, in a run of its own. */
   readonly syncs: boolean;
@@ -20,6 +20,8 @@ export interface Options {
   readonly after: number;
   /** Of `cascade`: what is done to inventory, each in a run of its own. */
   readonly faults: readonly Fault[];
+  /** Of `growth`: finished orders that the shop keeps while it is measured, each in turn. */
+  readonly orders: readonly number[];
 }
 
 /** What a benchmark works with. */

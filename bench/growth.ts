@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { natsServerName } from "../tools/processes.ts";
 import type { Shop } from "../tools/supervisor.ts";
-import type { Benchmark, Context, Options } from "./benchmark.ts";
+import type { Benchmark, Context } from "./benchmark.ts";
 import { fillCatalogue } from "./catalogue.ts";
 import { type CatchUp, watchCatchUp } from "./growth_monitor.ts";
 import { probeReads, type Reads } from "./growth_reads.ts";
@@ -46,7 +46,6 @@ export interface Stage {
   readonly levels: readonly Level[];
 }
 
-const defaultOrders = [10_000, 100_000, 1_000_000];
 /** After this the levels are measured although the monitor is still reading. */
 const CATCH_UP_MS = 60 * 60_000;
 
@@ -54,8 +53,7 @@ export const growth: Benchmark = {
   name: "growth",
   description: "whole checkouts, memory and starts with a growing number of finished orders",
   async run(context) {
-    const { orders = defaultOrders } = context.options as Options & { orders?: readonly number[] };
-    const sizes = orders.toSorted((a, b) => a - b);
+    const sizes = context.options.orders.toSorted((a, b) => a - b);
     assertRoom(context.home, sizes.at(-1) as number);
     const stages = await measureShop(sizes, context);
     // What differs between this and the first is not the history's doing.

@@ -16,6 +16,7 @@ export function growthReport(
 ): Result {
   const all = [...stages, again];
   const heads = [...stages.map(({ orders }) => count(orders)), `${count(again.orders)} again`];
+  const ranges = [...stages.map(rangeOf), `${rangeOf(again)} again`];
   return {
     title: "Growth",
     settings: [
@@ -28,7 +29,7 @@ export function growthReport(
     body: [
       reading,
       ratioTable(all),
-      levelTable(all, heads),
+      levelTable(all, ranges),
       "### nats-server",
       serverTable(all, heads),
       "### Services",
@@ -168,10 +169,15 @@ function megabytes(bytes: number): string {
   return number(bytes / MEGABYTE);
 }
 
+/** The history grows while it is measured. */
+function rangeOf({ orders, ordersAfter }: Stage): string {
+  return orders === ordersAfter ? count(orders) : `${count(orders)}–${count(ordersAfter)}`;
+}
+
 const reading = `Whole checkouts in a shop that keeps so many finished orders. The ratios are of the longest history to the shortest,
 which is measured first and, in a new shop, again at the end, and stands for the mean of both; *again* is the second to the
 first of these, and what there is of it is not the history's doing. Times are milliseconds, *CPU* is of all processes for
-each order.`;
+each order. The levels themselves add orders: a range is from before them to after them.`;
 
 const servicesText =
   "Each by itself: milliseconds until it is ready · megabytes that it has in memory then, medians of three.";

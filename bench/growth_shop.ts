@@ -6,6 +6,7 @@ import { accessOptions, applyTopology } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
 import { natsServerName } from "../tools/processes.ts";
 import { type Shop, startShop } from "../tools/supervisor.ts";
+import { shopBacklog } from "./backlog.ts";
 import { storeBytes } from "./history_disk.ts";
 import type { Measured } from "./measure.ts";
 import { pidsOf, storedMessages } from "./shop.ts";
@@ -77,6 +78,7 @@ export function measuredShop(shop: Shop, { orders, connection }: Session): Measu
     name: "shop",
     pids: () => pidsOf(shop, [natsServerName, ...names]),
     messages: () => storedMessages(connection),
+    backlog: () => shopBacklog(connection),
     checkout: orders.checkout,
   };
 }

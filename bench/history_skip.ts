@@ -1,6 +1,7 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import { millis } from "@nats-io/transport-node";
 import { topology } from "../nats/mod.ts";
+import { timersPastMs } from "./history_timers.ts";
 
 /**
  * Puts every consumer where it would be had it read and acknowledged all that is stored (ADR-60, nats-server 2.14+). One
@@ -20,14 +21,11 @@ export async function skipHistory(jsm: JetStreamManager): Promise<void> {
   }
 }
 
-/** Longer than the timers of copied orders. */
-const TIMERS_MS = 35_000;
-
 /**
  * How long what was just stored is no history yet to the server: it reads the messages of the duplicate window when it
  * starts, and keeps an eye on timers until they were due.
  */
 export async function freshMs(jsm: JetStreamManager): Promise<number> {
   const infos = await Promise.all(topology.streams.map(({ name }) => jsm.streams.info(name)));
-  return Math.max(TIMERS_MS, ...infos.map(({ config }) => millis(config.duplicate_window)));
+  return Math.max(timersPastMs(), ...infos.map(({ config }) => millis(config.duplicate_window)));
 }

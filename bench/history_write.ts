@@ -5,6 +5,7 @@ import { type BatchEntry, commit, decode, item, MAX_BATCH_MESSAGES } from "../na
 import { copyOrder, keptHeaders } from "./history.ts";
 import { headerPairs, ledgers, type Recorded } from "./history_record.ts";
 import { Stock } from "./history_stock.ts";
+import { timerMs } from "./history_timers.ts";
 import { skus } from "./target.ts";
 
 export interface WriteOptions {
@@ -35,8 +36,6 @@ const ROUND = 450;
 /** While one round is stored the next one is made. */
 const ROUNDS_IN_FLIGHT = 2;
 const SAMPLES = 5;
-/** As the timers of real orders: they are removed with their order, and the server forgets them when they were due. */
-const TIMER_MS = 30_000;
 const ID_BYTES = 16;
 const INVENTORY = "INVENTORY";
 const COMMIT_TIMEOUT_MS = 60_000;
@@ -93,7 +92,8 @@ function* batchesOf(orders: readonly Order[], stream: string, stock: Stock): Gen
   const size = Math.floor((MAX_BATCH_MESSAGES - extra) / most);
   for (let from = 0; from < orders.length; from += size) {
     const some = orders.slice(from, from + size);
-    const timersAt = new Date(Date.now() + TIMER_MS);
+    // As those of real orders: they are removed with their order, and the server forgets them when they were due.
+    const timersAt = new Date(Date.now() + timerMs());
     const batch = some.flatMap(({ id, recorded }) => {
       const template = recorded.streams.get(stream);
       return template === undefined ? [] : copyOrder(template, id, { timersAt });

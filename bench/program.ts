@@ -11,13 +11,16 @@ import { targetNames } from "./targets.ts";
 const MAX_CONCURRENCY = 4_000;
 const MAX_SECONDS = 3_600;
 const MAX_REPEAT = 100;
+/** So many take a good part of a terabyte. */
+const MAX_ORDERS = 50_000_000;
 /** Of the generator on the cores that it shares with what it measures. */
 const MAX_RATE = 500;
 
 const help = `
 The folder of the stores should be on the disk that the shop would be on: file systems differ, and one in memory
 makes every sync free. Ends with 0, with 1 if something could not be measured, failed or was disturbed, with 2 if it was
-called wrongly, with 130 after Ctrl-C.`;
+called wrongly, with 130 after Ctrl-C. Do not kill it with SIGKILL: what it has started (nats-server, services,
+PostgreSQL, Restate) goes on running then, and its folder stays.`;
 
 /** The command line. Running it sets the process's exit code. */
 export function createProgram(): Command {
@@ -30,7 +33,7 @@ export function createProgram(): Command {
     .option(
       "--concurrency <list>",
       "orders in flight, one level after the other",
-      levels,
+      listOf(MAX_CONCURRENCY),
       [1, 16, 64, 256, 1000],
     )
     .option("--seconds <n>", "how long each level is measured", whole(MAX_SECONDS), 10)
@@ -43,7 +46,19 @@ export function createProgram(): Command {
     .option("--after <n>", "cascade: seconds of load after the fault", whole(MAX_SECONDS), 15)
     .option("--faults <list>", "cascade: what is wrong with inventory", someOf(faultNames), [...faultNames])
     .option("--no-syncs", "do without the run that counts fsyncs")
-    .option("--repeat <n>", "how often all is measured; figures are medians", whole(MAX_REPEAT), 1)
+    .option(
+      "--orders <list>",
+      "growth: finished orders that the shop keeps",
+      listOf(MAX_ORDERS),
+      [10_000, 100_000, 1_000_000],
+    )
+    .option(
+      "--repeat <n>",
+      "checkout, accept: how often all is measured, who is first in turns; figures are medians (one run is for a look, " +
+        "three and more are to be quoted)",
+      whole(MAX_REPEAT),
+      1,
+    )
     .option(
       "--data-dir <folder>",
       "where a folder for the stores is made, and removed",
@@ -83,8 +98,8 @@ function whole(max: number): (text: string) => number {
   };
 }
 
-function levels(text: string): number[] {
-  return [...new Set(text.split(",").map(whole(MAX_CONCURRENCY)))];
+function listOf(max: number): (text: string) => number[] {
+  return (text) => [...new Set(text.split(",").map(whole(max)))];
 }
 
 function someOf(known: readonly string[]): (text: string) => string[] {
