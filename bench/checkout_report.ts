@@ -77,7 +77,8 @@ function targetPart({ name, levels }: TargetRun, syncs: SyncCounts | undefined):
   const counted = [
     { title: "messages", of: (level: Level) => level.messages },
     { title: "left behind", of: ({ leftBehind }: Level) => leftBehind },
-    { title: "fsyncs", of: ({ concurrency }: Level) => syncs?.perOrder[concurrency] },
+    { title: "fsyncs", of: ({ concurrency }: Level) => syncs?.levels[concurrency]?.perOrder },
+    { title: "counted at, a second", of: ({ concurrency }: Level) => syncs?.levels[concurrency]?.perSecond },
   ].filter(({ of }) => levels.some((level) => of(level) !== undefined));
   const rows = levels.map((level) => [
     count(level.concurrency),
@@ -95,7 +96,7 @@ function syncsSetting({ missing, seconds }: SyncCounts): string {
   if (missing !== undefined) return `shop: fsyncs were not counted: ${missing}.`;
   return (
     `shop: fsyncs are of nats-server, and writes to files that sync each write; counted by strace in a run of its own, ` +
-    `${seconds} s for each level, that no other figure is from.`
+    `${seconds} s for each level, that no other figure is from, at the speed beside them: a slower run has more of them.`
   );
 }
 

@@ -19,6 +19,8 @@ export interface RunOptions extends Options {
 const SAME_KEY_PRESS_MS = 500;
 const INTERRUPTED = 130;
 const MISTAKEN = 2;
+/** Options that name places of this machine. */
+const folderOptions: ReadonlySet<string> = new Set(["--data-dir", "--json", "--docs"]);
 const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
@@ -64,7 +66,8 @@ export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOp
     return 1;
   } finally {
     if (options.json !== undefined) {
-      writeFileSync(options.json, `${JSON.stringify({ ...setting, options, results }, undefined, 2)}\n`);
+      const figures = { ...setting, options: withoutFolders(options), results };
+      writeFileSync(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
     }
   }
   return Object.values(results).some(({ problems }) => problems.length > 0) ? 1 : 0;
@@ -96,13 +99,17 @@ function publish(
   writeSection(options.docs, { key: name, text, keys: benchmarks.map((benchmark) => benchmark.name) });
 }
 
+/** Such files are committed, and where things are on this machine is nobody's business. */
+function withoutFolders({ dataDir: _dataDir, json: _json, docs: _docs, ...options }: RunOptions): Options {
+  return options;
+}
+
 /** As a person would type it again; folders of this machine are left out. */
 function commandLine(): string {
   const args = process.argv.slice(2);
-  const private_ = ["--data-dir", "--json", "--docs"];
   const kept = args.filter((arg, i) => {
     const option = arg.split("=")[0] as string;
-    return !private_.includes(option) && !private_.includes(args[i - 1] ?? "");
+    return !folderOptions.has(option) && !folderOptions.has(args[i - 1] ?? "");
   });
   return ["npm run bench", ...(kept.length > 0 ? ["--", ...kept] : [])].join(" ");
 }
