@@ -3,7 +3,7 @@ import { natsServerName } from "../tools/processes.ts";
 import type { Shop } from "../tools/supervisor.ts";
 import type { Benchmark, Context } from "./benchmark.ts";
 import { fillCatalogue } from "./catalogue.ts";
-import { type CatchUp, watchCatchUp } from "./growth_monitor.ts";
+import { CATCH_UP_MS, type CatchUp, watchCatchUp } from "./growth_monitor.ts";
 import { probeReads, type Reads } from "./growth_reads.ts";
 import { growthReport } from "./growth_report.ts";
 import {
@@ -45,9 +45,6 @@ export interface Stage {
   readonly reads: Reads;
   readonly levels: readonly Level[];
 }
-
-/** After this the levels are measured although the monitor is still reading. */
-const CATCH_UP_MS = 60 * 60_000;
 
 export const growth: Benchmark = {
   name: "growth",
@@ -92,9 +89,14 @@ async function measureStage(
   const services = await startOneByOne(shop, { names: workers, show });
   const monitor = await startOneByOne(shop, { names: [MONITOR], show });
   const catchUp = await watchCatchUp(shop, { signal, show, giveUpMs: CATCH_UP_MS });
+  // It takes no part in an order, and what it reads of the history is no order's cost.
+  await shop.stop(MONITOR);
   tell(
     `${count(stored.orders)} orders: nats-server starts in ${Math.round(server.orderly.ms)} ms ` +
-      `(${Math.round(server.killed.ms)} after a kill), the monitor has caught up after ${catchUp.seconds} s`,
+      `(${Math.round(server.killed.ms)} after a kill), the monitor has ` +
+      (catchUp.seconds === undefined
+        ? `not caught up after ${CATCH_UP_MS / 1_000} s`
+        : `caught up after ${catchUp.seconds} s`),
   );
   const reads = await probeReads(shop, samples);
   await using session = await openSession(shop);

@@ -19,6 +19,8 @@ export interface CatchUp {
   readonly violations: number;
 }
 
+/** How fast the monitor reads a history is known after so long. */
+export const CATCH_UP_MS = 120_000;
 const LOOK_EVERY_MS = 500;
 
 /** Watches the monitor, which has just been started, until it has compared what was stored before now. */
