@@ -11,7 +11,8 @@ import { type Books, type Ending, type Side, SLOW_MS } from "./cascade_side.ts";
 import { startSlowLedger } from "./cascade_slow.ts";
 import { fillCatalogue } from "./catalogue.ts";
 import { openPoster } from "./http.ts";
-import { openShop } from "./shop.ts";
+import { nodeFlagsSetting } from "./node_flags.ts";
+import { natsServerSetting, openShop } from "./shop.ts";
 import { orderBody, RefusedError, stateOf } from "./shop_orders.ts";
 import { skus } from "./target.ts";
 import type { StartOptions } from "./targets.ts";
@@ -43,6 +44,8 @@ export async function startShopSide(options: StartOptions): Promise<Side> {
     versions: { "nats-server": findNatsServer().version },
     settings: [
       "As `npm start` runs it, with its own deadlines and retries; nothing is acknowledged before it is synced to the disk.",
+      natsServerSetting,
+      nodeFlagsSetting("Every service runs"),
       `Slow: a proxy between inventory and nats-server holds up each write to inventory's ledger for ${SLOW_MS / 1_000} s, as a slow database would, so that its answer to each command comes ${SLOW_MS / 1_000} s late or later. Dead: its process is killed and kept down, and started again.`,
     ],
     async place({ sku, key }) {
