@@ -1,0 +1,49 @@
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { expect, it } from "vitest";
+
+const main = join(import.meta.dirname, "main.ts");
+
+/** Runs the command to its end. */
+async function bench(args: readonly string[]) {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  const [out, err, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  return { out, err, code };
+}
+
+it("bench checkout measures a real shop, and leaves a section, the figures and nothing else", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "bench-test-"));
+  try {
+    const docs = join(folder, "benchmarks.md");
+    const json = join(folder, "figures.json");
+    const data = join(folder, "data");
+    const { out, err, code } = await bench([
+      ...["checkout", "--targets", "shop", "--concurrency", "4", "--seconds", "1", "--no-syncs"],
+      ...["--docs", docs, "--json", json, "--data-dir", data],
+    ]);
+    // 1 where something else kept the machine busy, as tests do; the figures are there all the same, and say so.
+    expect([0, 1], err).toContain(code);
+    expect(out).toContain("### shop");
+    expect(await readFile(docs, "utf8")).toContain("## Whole checkouts");
+    const { results } = JSON.parse(await readFile(json, "utf8"));
+    const [level] = results.checkout.data.runs[0].levels;
+    expect(level).toMatchObject({ concurrency: 4, errors: 0 });
+    expect(level.perSecond).toBeGreaterThan(0);
+    expect(await readdir(data)).toEqual([]);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+it("bench says what it can do, and refuses what it cannot", async () => {
+  const help = await bench(["--help"]);
+  expect(help.code).toBe(0);
+  for (const name of ["checkout", "cascade", "accept", "growth", "raw"]) expect(help.out).toContain(name);
+  const wrong = await bench(["checkout", "--targets", "nobody"]);
+  expect(wrong.code).toBe(2);
+  expect(wrong.err).toContain("nobody");
+});
