@@ -2,19 +2,10 @@ import { type Backlog, workedOff } from "./backlog.ts";
 import { type LoadOptions, type LoadResult, runLoad } from "./load.ts";
 import { readCpu } from "./processes.ts";
 import { probeDisk, type Quiet, readBusyMs, shareOfMachine } from "./quiet.ts";
-import type { Latency } from "./stats.ts";
 import type { Target } from "./target.ts";
 
 /** What one level of load came to. Times are milliseconds. */
-export interface Level extends Quiet, Backlog {
-  readonly concurrency: number;
-  readonly perSecond: number;
-  /** Orders within the window. */
-  readonly completed: number;
-  readonly accept: Latency;
-  readonly end: Latency;
-  readonly errors: number;
-  readonly firstErrors: readonly string[];
+export interface Level extends Omit<LoadResult<unknown>, "opened" | "closed">, Quiet, Backlog {
   /** CPU time for each order by process; undefined where the system does not tell. */
   readonly cpuMs?: Readonly<Record<string, number>> | undefined;
   /** CPU time of the load generator for each order. */

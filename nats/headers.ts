@@ -1,5 +1,5 @@
 import type { JsMsg } from "@nats-io/jetstream";
-import type { MsgHdrs } from "@nats-io/transport-node";
+import type { Msg, MsgHdrs } from "@nats-io/transport-node";
 
 /**
  * What a message to be stored carries as headers: all that publishing asks of them. The client's own fit; these are for
@@ -68,14 +68,23 @@ export class HeaderText implements IncomingHeaders {
   }
 }
 
-/** The message as the client keeps it, where its bytes are: header and payload in one piece. */
-interface RawMessage {
-  msg?: { _rdata?: Uint8Array; _msg?: { hdr?: number } };
+/** The headers of a delivered message. A client that keeps its bytes elsewhere is asked the usual way. */
+export function headersOf(delivered: JsMsg): IncomingHeaders | undefined {
+  const { msg } = delivered as unknown as { msg?: Msg };
+  const block = msg && headerBytes(msg);
+  if (block === undefined) return delivered.headers;
+  return block.length > 0 ? new HeaderText(block) : undefined;
 }
 
-/** The headers of a delivered message. A client that keeps its bytes elsewhere is asked the usual way. */
-export function headersOf(msg: JsMsg): IncomingHeaders | undefined {
-  const { _rdata: bytes, _msg: frame } = (msg as unknown as RawMessage).msg ?? {};
-  if (bytes === undefined || frame?.hdr === undefined) return msg.headers;
-  return frame.hdr > 0 ? new HeaderText(bytes.subarray(0, frame.hdr)) : undefined;
+/**
+ * The bytes of a message's headers, as the client keeps them: header and payload in one piece. Empty if it has none;
+ * undefined for a client that keeps them elsewhere.
+ */
+export function headerBytes(msg: Msg): Uint8Array | undefined {
+  const { _rdata: bytes, _msg: frame } = msg as unknown as {
+    _rdata?: Uint8Array;
+    _msg?: { hdr?: number };
+  };
+  if (bytes === undefined || frame?.hdr === undefined) return undefined;
+  return bytes.subarray(0, Math.max(0, frame.hdr));
 }

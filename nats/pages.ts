@@ -1,5 +1,5 @@
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
-import { HeaderText, type IncomingHeaders } from "./headers.ts";
+import { HeaderText, headerBytes, type IncomingHeaders } from "./headers.ts";
 import { LinkLostError } from "./link.ts";
 import { MAX_PAGE } from "./read.ts";
 
@@ -101,17 +101,11 @@ function statusOf(block: Buffer): string | undefined {
   return block[8] === 0x20 ? block.toString("latin1", 9, 12) : undefined;
 }
 
-/** The message as the client keeps it, where its bytes are: headers and payload in one piece. */
-interface RawMessage {
-  _rdata?: Uint8Array;
-  _msg?: { hdr?: number };
-}
-
 /** The bytes of the headers. Of a client that keeps them elsewhere, the headers written anew. */
 function headerBlock(message: Msg): Buffer {
-  const { _rdata: bytes, _msg: frame } = message as unknown as RawMessage;
-  if (bytes !== undefined && frame?.hdr !== undefined && frame.hdr > 0) {
-    return Buffer.from(bytes.buffer, bytes.byteOffset, frame.hdr);
+  const bytes = headerBytes(message);
+  if (bytes !== undefined && bytes.length > 0) {
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
   return Buffer.from(String(message.headers ?? "NATS/1.0 503\r\n\r\n"));
 }
