@@ -25,7 +25,8 @@ export interface Reference {
  * client may add or lose without that the schema is another one:
  *
  * - the file's name, and where in its source each thing was;
- * - JSON names that are the default, and the syntax "proto2", which is what no syntax means;
+ * - JSON names that are the default, the syntax "proto2", which is what no syntax means, and how a number is written
+ *   that is a default;
  * - options that are kept in source only (`RETENTION_SOURCE`: naming style, declarations of extensions), which
  *   generated code does not have;
  * - unknown fields, so all custom options: in generated code some are left out, in {@linkcode printFile}'s text all.
@@ -43,13 +44,25 @@ export function canonical(file: FileDescriptorProto): FileDescriptorProto {
   return copy;
 }
 
+/** One text for a number: compilers write "0.1" as well as "0.10000000149011612", and "1e+30" as "1e30". */
+function tidyField(field: FieldDescriptorProto): void {
+  if (field.jsonName === protoCamelCase(field.name)) {
+    clearField(field, FieldDescriptorProtoSchema.field.jsonName);
+  }
+  const value = Number(field.defaultValue);
+  if (field.defaultValue === "" || Number.isNaN(value)) return; // Unset, no number, or "inf" and "nan".
+  if (field.type === FieldDescriptorProto_Type.FLOAT) field.defaultValue = text(Math.fround(value));
+  if (field.type === FieldDescriptorProto_Type.DOUBLE) field.defaultValue = text(value);
+}
+
+function text(value: number): string {
+  return Object.is(value, -0) ? "-0" : String(value);
+}
+
 /** Unsets default JSON names, what is kept in source only, and options of which nothing is left. */
 function tidy(message: ReflectMessage): void {
   if (message.desc.typeName === FieldDescriptorProtoSchema.typeName) {
-    const field = message.message as FieldDescriptorProto;
-    if (field.jsonName === protoCamelCase(field.name)) {
-      clearField(field, FieldDescriptorProtoSchema.field.jsonName);
-    }
+    tidyField(message.message as FieldDescriptorProto);
   }
   for (const field of message.fields) {
     if (!message.isSet(field)) continue;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create, createFileRegistry, fromBinary, isFieldSet, toBinary } from "@bufbuild/protobuf";
 import {
+  FieldDescriptorProto_Type,
   FieldDescriptorProtoSchema,
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
@@ -117,6 +118,24 @@ describe("canonical()", () => {
     same(canonical(proto(files, "with.proto")), canonical(proto(bare, "without.proto")));
     const [message] = canonical(proto(files, "with.proto")).messageType;
     expect(message?.field.map((field) => field.jsonName)).toEqual(["Given", ""]);
+  });
+
+  test("writes a default number in one way, whichever compiler wrote it", () => {
+    const { FLOAT, DOUBLE, STRING } = FieldDescriptorProto_Type;
+    const written = (type: FieldDescriptorProto_Type, defaultValue: string) => {
+      const messageType = [{ name: "M", field: [{ name: "f", number: 1, type, defaultValue }] }];
+      const [message] = canonical(create(FileDescriptorProtoSchema, { messageType })).messageType;
+      return message?.field[0]?.defaultValue;
+    };
+    expect(written(FLOAT, "0.1")).toBe(written(FLOAT, "0.10000000149011612"));
+    expect(written(DOUBLE, "1e+30")).toBe(written(DOUBLE, "1e30"));
+    expect(["-0", "inf", "-inf", "nan"].map((value) => written(DOUBLE, value))).toEqual([
+      "-0",
+      "inf",
+      "-inf",
+      "nan",
+    ]);
+    expect(written(STRING, "1e+30")).toBe("1e+30");
   });
 
   test("leaves its argument as it is", () => {
