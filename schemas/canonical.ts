@@ -87,7 +87,8 @@ function tidy(message: ReflectMessage): void {
  *   themselves, so that no other message's index changes;
  * - an enum's first value, which is its default, and values of the same number, of which the first gives the name.
  *
- * Members of a oneof stay together, so that there is a text that compiles to exactly this.
+ * Members of a oneof stay together, so that the text of this compiles to exactly this. (Who wants text as it was
+ * registered keeps that: an option that is kept in source only, as a naming style, is not in this one.)
  */
 export function normalized(file: FileDescriptorProto): FileDescriptorProto {
   const copy = canonical(file);

@@ -53,10 +53,10 @@ const shuffled = `syntax = "proto3"; package a;
 const withOptions = `edition = "2024"; package o;
   import option "b.proto";
   option features.enforce_naming_style = STYLE_LEGACY;
-  message M { option (mark) = "x"; string given = 1 [json_name = "Given"]; string plain_name = 2; }`;
+  message M { option (mark) = "x"; option deprecated = true; string given = 1 [json_name = "Given"]; string plain_name = 2; }`;
 const withoutOptions = `edition = "2024"; package o;
   import option "b.proto";
-  message M { string given = 1 [json_name = "Given"]; string plain_name = 2; }`;
+  message M { option deprecated = true; string given = 1 [json_name = "Given"]; string plain_name = 2; }`;
 const mark = `syntax = "proto2"; import "google/protobuf/descriptor.proto";
   extend google.protobuf.MessageOptions { optional string mark = 50000; }`;
 

@@ -209,6 +209,9 @@ local message M {
   .M.Nested nested = 1;
 }
 `);
+    // The highest number of a message set is another one.
+    const text = printFile(hardFile("groups_and_extensions.proto"));
+    expect(text.match(/extensions .* to max/g)).toEqual(["extensions 4 to max", "extensions 1000 to max"]);
   });
 });
 
