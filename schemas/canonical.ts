@@ -143,21 +143,15 @@ function sortFields(message: DescriptorProto): void {
 
 /** Messages that maps and groups make, in the order of the fields that make them, within the places they have. */
 function sortMade(message: DescriptorProto, typeName: string): void {
-  const fields = [...message.field, ...message.extension];
-  const maker = (nested: DescriptorProto) =>
-    fields.findIndex(
-      (field) =>
-        field.typeName === `${typeName}.${nested.name}` &&
-        (nested.options?.mapEntry || field.type === FieldDescriptorProto_Type.GROUP),
-    );
-  const rank = new Map(message.nestedType.map((nested) => [nested, maker(nested)]));
-  const isMade = (nested: DescriptorProto) => (rank.get(nested) ?? -1) >= 0;
-  const made = message.nestedType
-    .filter(isMade)
-    .sort((a, b) => (rank.get(a) ?? 0) - (rank.get(b) ?? 0))
-    .values();
-  message.nestedType = message.nestedType.map((nested) =>
-    isMade(nested) ? (made.next().value ?? nested) : nested,
+  const nested = new Map(message.nestedType.map((each) => [`${typeName}.${each.name}`, each]));
+  const made = new Set<DescriptorProto>();
+  for (const field of [...message.field, ...message.extension]) {
+    const type = nested.get(field.typeName);
+    if (type && (type.options?.mapEntry || field.type === FieldDescriptorProto_Type.GROUP)) made.add(type);
+  }
+  const sorted = made.values();
+  message.nestedType = message.nestedType.map((each) =>
+    made.has(each) ? (sorted.next().value ?? each) : each,
   );
 }
 

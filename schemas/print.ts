@@ -92,20 +92,22 @@ function members(of: Members, place: Place): string[][] {
   const extensions = Map.groupBy(of.extension, ({ extendee }, index) =>
     extendee === of.extension[index - 1]?.extendee ? run : ++run,
   );
-  const made = new Set([...of.field, ...of.extension].map((each) => madeBy(each, of, place)));
+  const made = madeOf(of, place);
+  const written = new Set(of.nestedType).difference(new Set(made.values()));
 
   const sections = of.enumType.map((each) => enumeration(each, place));
   let next = 0;
   const addMessages = () => {
-    for (let each = of.nestedType[next]; each && !made.has(each); each = of.nestedType[++next]) {
+    for (let each = of.nestedType[next]; each && written.has(each); each = of.nestedType[++next]) {
       sections.push(message(each, place));
     }
   };
   addMessages();
   for (const group of [...fields.values(), ...extensions.values()]) {
-    sections.push(statement(group, of, place));
+    const lines = group.flatMap((each) => field(each, made.get(each), place));
+    sections.push(statement(group[0], lines, of));
     for (const each of group) {
-      if (madeBy(each, of, place) === undefined) continue;
+      if (!made.has(each)) continue;
       next++;
       addMessages();
     }
@@ -117,32 +119,32 @@ function isInOneof(field: FieldDescriptorProto): boolean {
   return isFieldSet(field, FieldDescriptorProtoSchema.field.oneofIndex) && !field.proto3Optional;
 }
 
-/** The message that there is because of a field: a map's entry, or a group. */
-function madeBy(
-  { type, typeName }: FieldDescriptorProto,
-  { nestedType }: Members,
-  { scope }: Place,
-): DescriptorProto | undefined {
-  const nested = typeName && nestedType.find(({ name }) => typeName === `${scope}.${name}`);
-  return nested && (type === FieldDescriptorProto_Type.GROUP || nested.options?.mapEntry)
-    ? nested
-    : undefined;
+/** The messages that there are because of a field: a map's entry, or a group. */
+function madeOf(of: Members, { scope }: Place): Map<FieldDescriptorProto, DescriptorProto> {
+  const nested = new Map(of.nestedType.map((each) => [`${scope}.${each.name}`, each]));
+  return new Map(
+    [...of.field, ...of.extension].flatMap((each) => {
+      const made = nested.get(each.typeName);
+      const isMade = made?.options?.mapEntry || each.type === FieldDescriptorProto_Type.GROUP;
+      return made && isMade ? [[each, made] as const] : [];
+    }),
+  );
 }
 
-/** Fields that are written together: those of a oneof, of an extended message, or one. */
-function statement(fields: readonly FieldDescriptorProto[], of: Members, place: Place): string[] {
-  const [first] = fields;
-  const lines = fields.flatMap((each) => field(each, of, place));
-  if (first === undefined) return [];
-  if (first.extendee !== "") return block(`extend ${first.extendee}`, lines);
-  if (!isInOneof(first)) return lines;
-  const oneof = of.oneofDecl[first.oneofIndex];
+/** Fields that are written together as one: those of a oneof, of an extended message, or a single one. */
+function statement(
+  first: FieldDescriptorProto | undefined,
+  lines: string[],
+  { oneofDecl }: Members,
+): string[] {
+  if (first?.extendee) return block(`extend ${first.extendee}`, lines);
+  if (!first || !isInOneof(first)) return lines;
+  const oneof = oneofDecl[first.oneofIndex];
   const options = asStatements(settingsOf(OneofOptionsSchema, oneof?.options));
   return block(`oneof ${oneof?.name}`, [...options, ...lines]);
 }
 
-function field(of: FieldDescriptorProto, members: Members, place: Place): string[] {
-  const made = madeBy(of, members, place);
+function field(of: FieldDescriptorProto, made: DescriptorProto | undefined, place: Place): string[] {
   const settings = inBrackets([...valuesOf(of), ...settingsOf(FieldOptionsSchema, of.options)]);
   if (made?.options?.mapEntry) {
     const [key, value] = made.field.map(typeOf);
