@@ -60,6 +60,8 @@ export const common = {
   OPERATOR_TOKEN: z.string().min(1),
   /** Base URL under which messages name their schemas. */
   REGISTRY_URL: z.url().default("http://127.0.0.1:8081"),
+  /** `off`: a schema that would break others is stored all the same, and one that cannot be read is read all the same. */
+  SCHEMA_GATE: z.enum(["on", "off"]).default("on"),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 } as const;
 

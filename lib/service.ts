@@ -18,6 +18,7 @@ import { healthRoutes } from "./health.ts";
 import { createApp, type Env } from "./http.ts";
 import type { Life } from "./lifetime.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { openSchemaGate, type SchemaGate } from "./schema_gate.ts";
 import { serve } from "./serve.ts";
 
 /** A service that is connected to NATS and writes no ledger. */
@@ -37,20 +38,23 @@ export interface Observer {
 /** A service that is connected to its ledger. */
 export interface Service extends Observer {
   readonly ledger: Ledger;
+  readonly gate: SchemaGate;
 }
 
-/** Connects to NATS and opens the service's ledger. */
+/** Connects to NATS and opens the service's ledger, which stores nothing before the schemas of its messages are registered. */
 export async function connectService(
   name: string,
   options: Life & { config: CommonConfig },
 ): Promise<Service> {
   const service = await connectObserver(name, options);
-  const { connection, metrics, config, log, stack } = service;
+  const { connection, metrics, log, stack } = service;
+  const gate = openSchemaGate(service, options);
   const ledger = stack.use(
     new Ledger(connection, {
       stream: ledgerOf(name),
       source: `/services/${name}`,
-      registryUrl: config.REGISTRY_URL,
+      dataSchema: gate.dataSchema,
+      opened: gate.opened,
       log,
       onCommit: ({ outcome, messages, ms }) => {
         metrics.commitSeconds.observe({ outcome }, ms / 1000);
@@ -58,7 +62,7 @@ export async function connectService(
       },
     }),
   );
-  return { ...service, ledger };
+  return { ...service, ledger, gate };
 }
 
 /** Connects to NATS, and no more. */
@@ -123,13 +127,15 @@ async function connectAs(name: string, config: CommonConfig, log: Logger): Promi
 
 /** Starts to handle what the service's consumers of the topology deliver. */
 export function consume(service: Service, handlers: readonly AnyHandler[]): void {
-  const { name, log, metrics, connection, ledger } = service;
+  const { name, log, metrics, connection, ledger, gate } = service;
   const processor = service.stack.use(
     new Processor(connection, jetstream(connection), ledger, {
       service: name,
       consumers: consumersOf(name),
       handlers,
       log,
+      opened: gate.opened,
+      readable: gate.readable,
       // Whatever is about an order has its id in its subject.
       describe: (id) => (id.startsWith("ord_") ? { order_id: id.split(".")[0] } : {}),
       onDelivery: ({ subject, fields, outcome, redelivered, ms }) => {

@@ -12,7 +12,14 @@ import {
 import { connect, type NatsConnection, nanos } from "@nats-io/transport-node";
 import { type Access, accessOptions } from "./access.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
-import { type ConsumerSpec, type StreamSpec, topology as shop, type Topology } from "./topology.ts";
+import {
+  type BucketSpec,
+  type ConsumerSpec,
+  type StreamSpec,
+  topology as shop,
+  streamOf,
+  type Topology,
+} from "./topology.ts";
 
 /** With the operator's credential. */
 export interface ApplyOptions extends Access {
@@ -94,10 +101,14 @@ interface Plan {
 async function makePlan(jsm: JetStreamManager, options: ApplyOptions): Promise<Plan> {
   const plan: Plan = { steps: [], refusals: [], undeclared: [] };
   const { topology = shop, replicas = 1 } = options;
-  for (const spec of topology.streams) await planStream(jsm, plan, spec, streamConfig(spec, replicas));
+  const { buckets = [] } = topology;
+  for (const spec of topology.streams) await planStream(jsm, plan, spec.prefix, streamConfig(spec, replicas));
+  for (const spec of buckets)
+    await planStream(jsm, plan, streamOf(spec).prefix, bucketConfig(spec, replicas));
   for (const spec of topology.consumers) await planConsumer(jsm, plan, spec, consumerConfig(spec));
   for await (const { config } of jsm.streams.list()) {
-    if (!topology.streams.some((spec) => spec.name === config.name)) {
+    const declared = [...topology.streams, ...buckets.map(streamOf)];
+    if (!declared.some((spec) => spec.name === config.name)) {
       plan.undeclared.push(`stream ${config.name}`);
       continue;
     }
@@ -144,6 +155,19 @@ export function streamConfig(spec: StreamSpec, replicas: number): Partial<Stream
   };
 }
 
+/** The stream behind a bucket: one value a key, and no rollups, with which whoever may write one key could wipe all. */
+export function bucketConfig(spec: BucketSpec, replicas: number): Partial<StreamConfig> & { name: string } {
+  const { name, prefix } = streamOf(spec);
+  const { description, owner } = spec;
+  return {
+    ...streamConfig({ name, prefix, owner, description }, replicas),
+    max_msgs_per_subject: 1,
+    allow_msg_schedules: false,
+    allow_rollup_hdrs: false,
+    allow_msg_ttl: false,
+  };
+}
+
 export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { durable_name: string } {
   return {
     durable_name: spec.service,
@@ -166,13 +190,13 @@ export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { 
 async function planStream(
   jsm: JetStreamManager,
   plan: Plan,
-  spec: StreamSpec,
+  prefix: string,
   wanted: Partial<StreamConfig> & { name: string },
 ): Promise<void> {
-  const info = await orMissing(jsm.streams.info(spec.name));
+  const info = await orMissing(jsm.streams.info(wanted.name));
   if (info === undefined) {
     plan.steps.push({
-      line: `+ stream ${spec.name} (${wanted.subjects})`,
+      line: `+ stream ${wanted.name} (${wanted.subjects})`,
       apply: () => jsm.streams.add(wanted),
     });
     return;
@@ -185,24 +209,24 @@ async function planStream(
       field === "retention" ||
       (field === "allow_msg_schedules" && info.config[field])
     ) {
-      plan.refusals.push(`stream ${spec.name}: ${text}: the server would have to make the stream anew`);
+      plan.refusals.push(`stream ${wanted.name}: ${text}: the server would have to make the stream anew`);
     }
   }
   const dropped = info.config.subjects.filter((subject) => !wanted.subjects?.includes(subject));
   for (const subject of dropped) {
-    const { state } = await jsm.streams.info(spec.name, { subjects_filter: subject });
+    const { state } = await jsm.streams.info(wanted.name, { subjects_filter: subject });
     const stored = Object.entries(state.subjects ?? {})
-      .filter(([name]) => !name.startsWith(`${spec.prefix}.`))
+      .filter(([name]) => !name.startsWith(`${prefix}.`))
       .reduce((sum, [, count]) => sum + count, 0);
     if (stored > 0) {
       plan.refusals.push(
-        `stream ${spec.name}: ${subject} would no longer be stored, and holds ${stored} messages`,
+        `stream ${wanted.name}: ${subject} would no longer be stored, and holds ${stored} messages`,
       );
     }
   }
   plan.steps.push({
-    line: `~ stream ${spec.name}: ${differences.map((difference) => difference.text).join(", ")}`,
-    apply: () => jsm.streams.update(spec.name, withUnset(wanted, { republish: undefined })),
+    line: `~ stream ${wanted.name}: ${differences.map((difference) => difference.text).join(", ")}`,
+    apply: () => jsm.streams.update(wanted.name, withUnset(wanted, { republish: undefined })),
   });
 }
 

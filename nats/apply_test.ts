@@ -37,7 +37,7 @@ describe("applyTopology()", () => {
 
   it("does so for the shop", async () => {
     const { changes } = await applyTopology({ servers: server.url });
-    expect(changes).toHaveLength(shop.streams.length + shop.consumers.length);
+    expect(changes).toHaveLength(shop.streams.length + (shop.buckets?.length ?? 0) + shop.consumers.length);
     expect(await applyTopology({ servers: server.url })).toEqual({ changes: [], undeclared: [] });
   });
 

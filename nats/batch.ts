@@ -1,6 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type BatchEntry, MAX_BATCH_MESSAGES } from "./commit.ts";
-import { type Contract, encode, type Outgoing, schemaGuid } from "./contracts/contract.ts";
+import { type Contract, encode, type Outgoing } from "./contracts/contract.ts";
 import { HeaderLines, headerLine } from "./headers.ts";
 import { nextHop, randomId, type TraceContext } from "./trace.ts";
 
@@ -14,8 +14,8 @@ export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 export interface Sender {
   /** CloudEvents `source`: `/services/inventory`. */
   source: string;
-  /** Base URL of the schema registry, for `ce-dataschema`. */
-  registryUrl: string;
+  /** CloudEvents `dataschema` of a contract's messages: the registry's URL of the schema. Default: they name none. */
+  dataSchema?(contract: Contract): string | undefined;
 }
 
 interface Slot {
@@ -145,12 +145,13 @@ function linesOf(contract: Contract, sender: Sender): string {
   return lines;
 }
 
-function constantLinesOf({ schema }: Contract, sender: Sender): string {
+function constantLinesOf(contract: Contract, sender: Sender): string {
+  const dataSchema = sender.dataSchema?.(contract);
   return [
     headerLine("ce-specversion", "1.0"),
     headerLine("ce-source", sender.source),
-    headerLine("ce-type", schema.typeName),
-    headerLine("ce-dataschema", `${sender.registryUrl}/schemas/guids/${schemaGuid(schema)}`),
+    headerLine("ce-type", contract.schema.typeName),
+    ...(dataSchema === undefined ? [] : [headerLine("ce-dataschema", dataSchema)]),
     headerLine("content-type", "application/protobuf"),
   ].join("");
 }

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { Batch, MAX_BATCH_BYTES } from "./batch.ts";
 import { MAX_BATCH_MESSAGES } from "./commit.ts";
-import { type Contract, key, message, schemaGuid } from "./contracts/mod.ts";
+import { type Contract, key, message } from "./contracts/mod.ts";
 import { counter, gauge, note, timer } from "./testing.ts";
 import { newTrace, type TraceContext, traceId } from "./trace.ts";
 
 const trace = newTrace();
-const sender = { source: "/services/test", registryUrl: "http://registry" };
+const sender = { source: "/services/test", dataSchema: () => "http://registry/schemas/ids/7" };
 const now = new Date("2026-01-01T00:00:00Z");
 
 const count = (contract: Contract<typeof counter.schema>, id: string, available: number) =>
@@ -130,7 +130,7 @@ describe("Batch", () => {
       "ce-type": "shop.inventory.v1.Item",
       "ce-subject": "a.b",
       "ce-time": "2026-01-01T00:00:00.000Z",
-      "ce-dataschema": `http://registry/schemas/guids/${schemaGuid(counter.schema)}`,
+      "ce-dataschema": "http://registry/schemas/ids/7",
       "content-type": "application/protobuf",
       traceparent: expect.stringMatching(`^00-${traceId(trace)}-[0-9a-f]{16}-00$`),
       tracestate: "vendor=1",

@@ -1,4 +1,5 @@
-import { type StreamSpec, topology as shop, type Topology } from "./topology.ts";
+import { registrationKeys } from "./registry/keys.ts";
+import { publishedBy, type StreamSpec, topology as shop, streamOf, type Topology } from "./topology.ts";
 
 /** Subjects that a credential may publish to and subscribe to. All others are refused. */
 export interface Permissions {
@@ -16,7 +17,7 @@ export function inboxOf(service: string): string {
 
 /**
  * What a service may do, and nothing else: write its own ledger and read it, take from its own consumers, park dead
- * letters of its own, and see what the topology's views say. Nobody but the operator makes, changes, purges or deletes
+ * letters of its own, register the schemas of its own messages, and see buckets and what the topology's views say. Nobody but the operator makes, changes, purges or deletes
  * streams and consumers.
  */
 export function permissionsOf(service: string, topology: Topology = shop): Permissions {
@@ -26,8 +27,17 @@ export function permissionsOf(service: string, topology: Topology = shop): Permi
     if (owner === undefined) publish.push(`${prefix}.${writers.includes(service) ? "" : `${service}.`}>`);
     if (owner !== service) continue;
     publish.push(`${prefix}.>`, `$JS.API.STREAM.INFO.${name}`, `$JS.API.STREAM.MSG.GET.${name}`);
-    publish.push(...directGet(name));
+    // Who reads it, declared or not: a change of a schema is their business.
+    publish.push(`$JS.API.CONSUMER.LIST.${name}`, ...directGet(name));
   }
+  for (const bucket of topology.buckets ?? []) {
+    const { name, prefix } = streamOf(bucket);
+    publish.push(`$JS.API.STREAM.MSG.GET.${name}`, ...directGet(name));
+    if (bucket.owner === service) publish.push(`${prefix}.>`, `$JS.API.STREAM.INFO.${name}`);
+  }
+  // Settings are none of them: who may register may not also say what is compatible.
+  const published = publishedBy(service, topology);
+  if (published.length > 0) publish.push(...registrationKeys(published));
   for (const consumer of topology.consumers) {
     if (consumer.service !== service) continue;
     const name = `${consumer.stream}.${service}`;

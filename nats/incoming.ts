@@ -18,6 +18,8 @@ export interface Incoming {
   readonly data: Uint8Array;
   /** The trace that the message carries, or the beginning of one. */
   readonly trace: TraceContext;
+  /** The schema that the message names (`ce-dataschema`), empty if it names none. */
+  readonly dataSchema: string;
   /** Whether what was delivered was written by the server in answer to somebody's question, and not by its owner. */
   readonly forged: boolean;
   readonly seq: number;
@@ -32,7 +34,7 @@ export function incomingOf(msg: JsMsg, log: Log): Incoming | undefined {
   const delivered = headersOf(msg);
   const forged = isForged(delivered);
   if (msg.info.stream !== DEAD_LETTER_STREAM) {
-    return { msg, subject, data, trace: traceIn(delivered), forged, seq, storedAt: time };
+    return { msg, subject, data, ...statedBy(delivered), forged, seq, storedAt: time };
   }
   let letter: DeadLetter;
   try {
@@ -44,12 +46,13 @@ export function incomingOf(msg: JsMsg, log: Log): Incoming | undefined {
   }
   if (letter.status !== "redriven") return undefined;
   const { sequence, storedAt } = letter;
-  const trace = traceIn(letter.headers);
-  return { msg, subject: letter.subject, data, trace, forged, seq: sequence, storedAt, letter };
+  const stated = statedBy(letter.headers);
+  return { msg, subject: letter.subject, data, ...stated, forged, seq: sequence, storedAt, letter };
 }
 
-function traceIn(headers: IncomingHeaders | undefined): TraceContext {
-  return traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
+function statedBy(headers: IncomingHeaders | undefined): Pick<Incoming, "trace" | "dataSchema"> {
+  const trace = traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
+  return { trace, dataSchema: headers?.get("ce-dataschema") ?? "" };
 }
 
 /**

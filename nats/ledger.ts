@@ -16,6 +16,8 @@ export interface LedgerOptions extends Sender {
   /** The stream that this service, and nobody else, writes. */
   stream: string;
   log: Log;
+  /** Nothing is decided or stored before it resolves. Default: at once. It rejects for who made it. */
+  opened?: Promise<unknown>;
   /** How long to wait for the server's word on a commit before reading again what became of it. Default 5,000. */
   commitTimeoutMs?: number;
   /** Told of every attempt to commit, for metrics. */
@@ -76,6 +78,8 @@ export class Ledger implements AsyncDisposable {
   readonly #closing = new AbortController();
   /** Every task that is not settled, in order of arrival. */
   readonly #line = new Set<Job>();
+  /** Undefined once it is open. */
+  #opened: Promise<unknown> | undefined;
   #warnedAt = NEVER;
   #guessesFrom = NEVER;
   /** Something in line may have become decidable since the line was last walked. */
@@ -89,6 +93,10 @@ export class Ledger implements AsyncDisposable {
     this.#connection = connection;
     this.#link = new Link(connection);
     this.#options = options;
+    this.#opened = options.opened?.then(
+      () => (this.#opened = undefined),
+      () => this.#closing.abort(),
+    );
     this.#cache = new StateCache({
       read: (key) => this.read(key),
       signal: this.#closing.signal,
@@ -204,7 +212,7 @@ export class Ledger implements AsyncDisposable {
   async #pump(): Promise<void> {
     this.#pumping = true;
     // What arrives in the same tick shares the batch.
-    await undefined;
+    await this.#opened;
     while (this.#changed && !this.#closing.signal.aborted) {
       this.#changed = false;
       const stored = await this.#commitReady();

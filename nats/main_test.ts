@@ -26,7 +26,8 @@ describe("node nats/main.ts", () => {
   it("says what it would do, does it, and then finds that nothing differs", async () => {
     await using server = await startNats();
     const environment = { NATS_URL: server.url };
-    const count = topology.streams.length + topology.consumers.length;
+    const { streams, buckets = [], consumers } = topology;
+    const count = streams.length + buckets.length + consumers.length;
 
     const dry = await run(["--dry-run"], environment);
     expect(dry).toMatchObject({ code: 0, error: "" });

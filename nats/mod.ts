@@ -15,6 +15,7 @@ export * from "./pages.ts";
 export * from "./pause.ts";
 export * from "./processor.ts";
 export * from "./read.ts";
+export * from "./registry/mod.ts";
 export * from "./start_check.ts";
 export * from "./task.ts";
 export * from "./topology.ts";

@@ -3,7 +3,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { ConsumerMessages, JetStreamClient, JsMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
-import { decode, splitSubject } from "./contracts/contract.ts";
+import { type Contract, decode, splitSubject } from "./contracts/contract.ts";
 import { changeLetter } from "./dead_letter.ts";
 import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
@@ -19,6 +19,13 @@ export interface ProcessorOptions {
   consumers: readonly { stream: string; name: string }[];
   handlers: readonly AnyHandler[];
   log: Log;
+  /** Nothing is taken before it resolves, nor if it rejects. Default: at once. */
+  opened?: Promise<unknown>;
+  /**
+   * Says why a message of a contract must not be read, by the schema that it names; undefined if it may (see `ReadGate`).
+   * Default: whatever can be decoded is read.
+   */
+  readable?: (contract: Contract, dataSchema: string) => string | undefined | Promise<string | undefined>;
   /** Clock of the decisions. Default: the system's. */
   now?: () => Date;
   /** How often the server is told that slow work is still under way. Default 3,000: `ack_wait` is 10 s. */
@@ -61,7 +68,7 @@ const DRAIN_MS = 1_000;
  * state when the message comes again. Order is kept per key within a process until a message has to be retried.
  * All consumers share the ledger's group commit.
  *
- * A message that cannot be decoded, has no handler, or whose handler throws {@linkcode MAX_THROWS} times, is parked
+ * A message that names a schema which this build cannot read, that cannot be decoded, has no handler, or whose handler throws {@linkcode MAX_THROWS} times, is parked
  * as a dead letter and acknowledged. Nothing is ever acknowledged for having failed. A dead letter that an operator
  * redrives comes back by the service's consumer of `DEAD_LETTER`, and is handled like any other message.
  */
@@ -88,7 +95,11 @@ export class Processor implements AsyncDisposable {
     this.#ledger = ledger;
     this.#options = options;
     this.#handlers = new Map(options.handlers.map((handler) => [handler.contract.subject, handler]));
-    for (const consumer of options.consumers) void this.#consume(consumer);
+    const begin = () => {
+      for (const consumer of options.consumers) void this.#consume(consumer);
+    };
+    if (options.opened === undefined) begin();
+    else options.opened.then(begin, () => this.#stopping.abort());
     const every = options.workingEveryMs ?? WORKING_EVERY_MS;
     this.#heartbeat = setInterval(() => this.#extend(every / 2), every);
   }
@@ -190,6 +201,9 @@ export class Processor implements AsyncDisposable {
     const { prefix, id } = splitSubject(incoming.subject);
     const handler = this.#handlers.get(prefix);
     if (handler === undefined) return this.#park(incoming, `no handler for ${prefix}`);
+    const verdict = this.#options.readable?.(handler.contract, incoming.dataSchema);
+    const unreadable = verdict instanceof Promise ? await verdict : verdict;
+    if (unreadable !== undefined) return this.#park(incoming, `unreadable: ${unreadable}`);
     let value: MessageShape<DescMessage>;
     try {
       value = decode(handler.contract, incoming.data);

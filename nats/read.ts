@@ -183,7 +183,7 @@ export async function viewStored(
  * Everything that one request is answered with. The client's iterator would leave its subscription behind, which is why
  * this takes the callback.
  */
-async function collect(
+export async function collect(
   what: string,
   ask: (callback: BatchCallback<StoredMsg>) => Promise<QueuedIterator<StoredMsg>>,
 ): Promise<StoredMsg[]> {

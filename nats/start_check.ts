@@ -1,6 +1,6 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { consumerConfig, streamConfig } from "./apply.ts";
+import { bucketConfig, consumerConfig, streamConfig } from "./apply.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
 import type { Log } from "./connection.ts";
 import { backoffMs, pause } from "./pause.ts";
@@ -54,17 +54,25 @@ export async function checkServers(
     });
   }
   const viewed = (topology.views ?? []).filter((view) => view.service === service && view.info === true);
-  for (const spec of topology.streams) {
-    if (spec.owner !== service && !viewed.some(({ stream }) => stream === spec.name)) continue;
-    const info = await orMissing(jsm.streams.info(spec.name));
+  const seen = topology.streams.filter(({ name, owner }) => {
+    return owner === service || viewed.some(({ stream }) => stream === name);
+  });
+  const owned = (topology.buckets ?? []).filter(({ owner }) => owner === service);
+  const configs = [
+    ...seen.map((spec) => (copies: number) => streamConfig(spec, copies)),
+    ...owned.map((spec) => (copies: number) => bucketConfig(spec, copies)),
+  ];
+  for (const configOf of configs) {
+    const { name } = configOf(replicas);
+    const info = await orMissing(jsm.streams.info(name));
     if (info === undefined) {
-      findings.push(missing(`stream ${spec.name}`));
+      findings.push(missing(`stream ${name}`));
       continue;
     }
     // More copies than asked for are no weakness, and no promise rests on a description.
     const copies = Math.max(replicas, info.config.num_replicas);
-    const { description: _, ...wanted } = streamConfig(spec, copies);
-    findings.push(...differing(`stream ${spec.name}`, wanted, info.config));
+    const { description: _, ...wanted } = configOf(copies);
+    findings.push(...differing(`stream ${name}`, wanted, info.config));
   }
   for (const spec of topology.consumers) {
     if (spec.service !== service) continue;

@@ -62,7 +62,6 @@ export function openLedger(
   const ledger = new Ledger(client.connection, {
     stream: "TEST",
     source: "/services/test",
-    registryUrl: "http://127.0.0.1:8081",
     log: { info: () => undefined, warn: () => undefined, error: () => undefined },
     onCommit: (attempt) => attempts.push(attempt),
     ...options,

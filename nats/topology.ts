@@ -1,5 +1,6 @@
 import type { Contract } from "./contracts/mod.ts";
-import * as shop from "./contracts/mod.ts";
+import * as shop from "./contracts/shop.ts";
+import { SCHEMAS } from "./registry/bucket.ts";
 
 /** A stream, as this project uses them: file storage, limits retention, nothing that evicts. */
 export interface StreamSpec {
@@ -38,9 +39,34 @@ export interface ViewSpec {
   readonly info?: boolean;
 }
 
+/** A key-value bucket: a stream that holds the last value of each key. Every service may read it. */
+export interface BucketSpec {
+  readonly name: string;
+  readonly description: string;
+  /** The service that may write every key. The others write what registers their own schemas. */
+  readonly owner: string;
+}
+
+/**
+ * Entities that wait, for a person or a deadline: while there is a message of `index` for an id, the last message of `state`
+ * for the same id will be read again, by whatever is deployed by then.
+ */
+export interface LiveSpec {
+  /** In a sentence: `3 orders in review`. */
+  readonly what: string;
+  readonly index: Contract;
+  readonly state: Contract;
+}
+
 export interface Topology {
   readonly streams: readonly StreamSpec[];
+  /** Default: none. */
+  readonly buckets?: readonly BucketSpec[];
+  /** What is stored in the streams, each by the owner of its subject's first token. Default: nothing that anybody has to know. */
+  readonly contracts?: readonly Contract[];
   readonly consumers: readonly ConsumerSpec[];
+  /** Default: none. */
+  readonly live?: readonly LiveSpec[];
   /** Default: none. */
   readonly views?: readonly ViewSpec[];
 }
@@ -144,11 +170,31 @@ const views: readonly ViewSpec[] = [
   })),
 ];
 
-export const topology: Topology = { streams, consumers, views };
+const buckets: readonly BucketSpec[] = [
+  { name: SCHEMAS, owner: "registry", description: "What the messages of all streams look like" },
+];
 
-/** Every service that owns, consumes or views a stream. */
-export function servicesOf({ streams, consumers, views = [] }: Topology): string[] {
-  const owners = streams.flatMap(({ owner, writers = [] }) => [...(owner ? [owner] : []), ...writers]);
+// Timers are the index of what is live (ADR 4).
+const live: readonly LiveSpec[] = [
+  { what: "orders in review", index: shop.reviewTimer, state: shop.screening },
+  { what: "live orders", index: shop.checkoutTimer, state: shop.checkoutState },
+];
+
+export const topology: Topology = {
+  streams,
+  buckets,
+  contracts: Object.values(shop),
+  consumers,
+  live,
+  views,
+};
+
+/** Every service that owns, consumes or views something. */
+export function servicesOf({ streams, buckets = [], consumers, views = [] }: Topology): string[] {
+  const owners = [
+    ...streams.flatMap(({ owner, writers = [] }) => [...(owner ? [owner] : []), ...writers]),
+    ...buckets.map(({ owner }) => owner),
+  ];
   return [...new Set([...owners, ...[...consumers, ...views].map(({ service }) => service)])];
 }
 
@@ -168,4 +214,15 @@ export function ledgerOf(service: string): string {
   if (stream === undefined)
     throw new RangeError(`Cannot find the ledger of ${service}: the topology has none`);
   return stream.name;
+}
+
+/** The stream behind a bucket (ADR-8 of NATS), and the prefix of its subjects. */
+export function streamOf({ name }: BucketSpec): { name: string; prefix: string } {
+  return { name: `KV_${name}`, prefix: `$KV.${name}` };
+}
+
+/** What a service stores in its own ledger. */
+export function publishedBy(service: string, { streams, contracts = [] }: Topology = topology): Contract[] {
+  const prefix = streams.find(({ owner }) => owner === service)?.prefix;
+  return contracts.filter(({ subject }) => subject.split(".", 1)[0] === prefix);
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import {
   create,
   type DescMessage,
@@ -7,7 +6,6 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 
 /**
  * A kind of message: the subject it is stored under and the protobuf message it carries.
@@ -101,22 +99,4 @@ export function encode(contract: Contract, value: MessageShape<DescMessage>): Ui
 /** @throws {Error} If `data` is not a message of the contract's schema. */
 export function decode<S extends DescMessage>(contract: Contract<S>, data: Uint8Array): MessageShape<S> {
   return fromBinary(contract.schema, data);
-}
-
-const schemaIds = new WeakMap<DescMessage, string>();
-
-/**
- * A name for exactly this version of a schema, as a UUID: a hash of its file's canonical descriptor, the same in
- * every process that was compiled from the same text.
- */
-export function schemaGuid(schema: DescMessage): string {
-  let guid = schemaIds.get(schema);
-  if (guid === undefined) {
-    const hash = createHash("sha256")
-      .update(toBinary(FileDescriptorProtoSchema, schema.file.proto))
-      .digest("hex");
-    guid = hash.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12}).*$/, "$1-$2-$3-$4-$5");
-    schemaIds.set(schema, guid);
-  }
-  return guid;
 }

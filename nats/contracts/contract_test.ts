@@ -1,8 +1,7 @@
 import { create, isFieldSet } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { ItemSchema } from "../../gen/shop/inventory/v1/item_pb.ts";
-import { ReservationSchema } from "../../gen/shop/inventory/v1/reservation_pb.ts";
-import { contract, decode, encode, key, message, schemaGuid, splitSubject, subjectOf } from "./contract.ts";
+import { contract, decode, encode, key, message, splitSubject, subjectOf } from "./contract.ts";
 import * as shop from "./shop.ts";
 
 const thing = contract("test.thing", ItemSchema);
@@ -44,14 +43,6 @@ describe("decode()", () => {
   it("leaves out what was not set", () => {
     const value = decode(thing, new Uint8Array());
     expect(isFieldSet(value, ItemSchema.field.sku)).toBe(false);
-  });
-});
-
-describe("schemaGuid()", () => {
-  it("is a UUID, the same each time, and another one for each file", () => {
-    expect(schemaGuid(ItemSchema)).toMatch(/^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/);
-    expect(schemaGuid(ItemSchema)).toBe(schemaGuid(ItemSchema));
-    expect(schemaGuid(ItemSchema)).not.toBe(schemaGuid(ReservationSchema));
   });
 });
 

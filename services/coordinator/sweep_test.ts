@@ -57,7 +57,6 @@ function openLedger(): Ledger {
   return new Ledger(connection, {
     stream: "CHECKOUT",
     source: "/test",
-    registryUrl: "http://test",
     log: silent,
   });
 }

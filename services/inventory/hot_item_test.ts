@@ -36,7 +36,6 @@ async function reserve(skus: readonly string[]) {
   await using ledger = new Ledger(connection, {
     stream: "INVENTORY",
     source: "/test",
-    registryUrl: "http://test",
     log: silent,
     onCommit: (attempt) => void commits.push(attempt),
   });

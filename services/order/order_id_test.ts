@@ -33,7 +33,6 @@ describe("openOrderIds()", () => {
     const ledger = new Ledger(connection, {
       stream: "ORDER",
       source: "/services/order",
-      registryUrl: "http://test",
       log: silent,
     });
     const { signal } = new AbortController();

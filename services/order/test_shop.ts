@@ -114,7 +114,7 @@ export async function openShop({
 export type Shop = Awaited<ReturnType<typeof openShop>>;
 
 function openLedger({ connection }: Client, stream: string): Ledger {
-  return new Ledger(connection, { stream, source: "/test", registryUrl: "http://test", log: silent });
+  return new Ledger(connection, { stream, source: "/test", log: silent });
 }
 
 export function store(ledger: Ledger, ...messages: Outgoing[]): Promise<undefined> {

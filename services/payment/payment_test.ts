@@ -71,7 +71,6 @@ describe("payment on JetStream", () => {
     const ledger = new Ledger(connection, {
       stream: "PAYMENT",
       source: "/services/payment",
-      registryUrl: "http://127.0.0.1:8081",
       log: silent,
     });
     const processor = new Processor(connection, js, ledger, {

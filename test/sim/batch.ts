@@ -58,7 +58,7 @@ export class QuickBatch implements SimBatch {
 }
 
 const trace = newTrace();
-const sender = { source: "/services/simulated", registryUrl: "http://127.0.0.1:8081" };
+const sender = { source: "/services/simulated" };
 const bySubject = new Map<string, Contract>(
   Object.values(contracts)
     .filter((exported) => typeof exported === "object")

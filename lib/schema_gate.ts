@@ -1,0 +1,86 @@
+import {
+  backoffMs,
+  type Contract,
+  passStartGate,
+  pause,
+  ReadGate,
+  SchemaRefusedError,
+  SchemaStore,
+  type Verdict,
+} from "../nats/mod.ts";
+import { type CommonConfig, StartError } from "./config.ts";
+import type { Life } from "./lifetime.ts";
+import type { Observer } from "./service.ts";
+
+/** What stands between a service and messages that would break others, or that it would misread. */
+export interface SchemaGate {
+  /** Resolves when the schemas of all that the service stores are registered. It stores and takes nothing before. */
+  readonly opened: Promise<void>;
+  /** The `ce-dataschema` of a contract's messages, once it is open. */
+  dataSchema(contract: Contract): string | undefined;
+  /** Why a message must not be read; undefined if it may. */
+  readable(contract: Contract, dataSchema: string): Verdict | Promise<Verdict>;
+}
+
+/** Between two tries to register while the servers do not answer. */
+const PAUSE = { firstMs: 250, maxMs: 5_000 };
+
+/**
+ * Begins to register what the service stores. Ends the service if that is refused. With `SCHEMA_GATE=off` whatever would be
+ * refused or parked is only warned of.
+ */
+export function openSchemaGate(
+  service: Observer,
+  { config, fail, stack }: Pick<Life, "fail" | "stack"> & { config: CommonConfig },
+): SchemaGate {
+  const { name, connection, jsm, log, checks } = service;
+  const off = config.SCHEMA_GATE === "off";
+  if (off)
+    log.warn(
+      "SCHEMA_GATE=off: schemas that break others are stored, and messages are read whatever they are",
+    );
+  const store = stack.use(new SchemaStore(connection, { source: `/services/${name}`, log }));
+  const stopping = new AbortController();
+  stack.defer(() => stopping.abort());
+  const { signal } = stopping;
+
+  let urls: ReadonlyMap<Contract, string> | undefined;
+  checks.schemas = () => urls !== undefined;
+  const register = async () => {
+    for (let attempt = 1; urls === undefined; attempt++) {
+      try {
+        urls = await passStartGate(
+          { jsm, store },
+          { service: name, registryUrl: config.REGISTRY_URL, off, log, signal },
+        );
+      } catch (cause) {
+        if (cause instanceof SchemaRefusedError) fail?.(new StartError(cause.message, { cause }));
+        if (cause instanceof SchemaRefusedError || signal.aborted) throw cause;
+        log.warn({ err: cause }, "cannot register schemas, trying again");
+        await pause(backoffMs(attempt, PAUSE), signal);
+      }
+    }
+  };
+  const opened = register();
+  // Whoever waits for it is told; with nobody waiting it is no fault of the process.
+  opened.catch((cause) => log.debug({ err: cause }, "stopped before schemas were registered"));
+
+  const gate = new ReadGate(store);
+  return {
+    opened,
+    dataSchema: (contract) => urls?.get(contract),
+    readable: off ? warnOnly(gate, service) : (contract, dataSchema) => gate.check(contract, dataSchema),
+  };
+}
+
+function warnOnly(gate: ReadGate, { log }: Observer): SchemaGate["readable"] {
+  const told = new Set<string>();
+  return async (contract, dataSchema) => {
+    const verdict = await gate.check(contract, dataSchema);
+    if (verdict !== undefined && !told.has(verdict)) {
+      told.add(verdict);
+      log.warn({ subject: contract.subject }, `SCHEMA_GATE=off: read all the same: ${verdict}`);
+    }
+    return undefined;
+  };
+}

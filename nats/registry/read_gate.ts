@@ -1,0 +1,84 @@
+import type { DescFile, DescMessage } from "@bufbuild/protobuf";
+import { compareMessages, type Difference } from "../../schemas/mod.ts";
+import type { Contract } from "../contracts/contract.ts";
+import type { StoredSchema } from "./decide.ts";
+
+/** Schemas that a process has looked at. More are none of this shop's, and forgotten. */
+const MAX_KNOWN = 10_000;
+
+/** Why a message must not be read as what its contract says; undefined if it may. */
+export type Verdict = string | undefined;
+
+/**
+ * Whether a message can be read with what this process was compiled against, by the schema that it names. Each schema is
+ * looked up once; from then on the answer is at hand.
+ */
+export class ReadGate {
+  readonly #schemaOf: (id: number) => Promise<StoredSchema | undefined>;
+  readonly #verdicts = new Map<string, Verdict | Promise<Verdict>>();
+
+  /** @param store Where schemas are looked up: a `SchemaStore`. */
+  constructor(store: { schema(id: number): Promise<StoredSchema | undefined> }) {
+    this.#schemaOf = (id) => store.schema(id);
+  }
+
+  /**
+   * @param dataSchema The message's `ce-dataschema`, empty if it has none.
+   * @throws {Error} If the registry's data cannot be read now. The message is not at fault.
+   */
+  check(contract: Contract, dataSchema: string): Verdict | Promise<Verdict> {
+    const key = `${contract.subject} ${dataSchema}`;
+    const known = this.#verdicts.get(key);
+    if (known !== undefined || this.#verdicts.has(key)) return known;
+    const looking = this.#look(contract, dataSchema).then(
+      (verdict) => {
+        this.#verdicts.set(key, verdict);
+        return verdict;
+      },
+      (cause) => {
+        this.#verdicts.delete(key);
+        throw cause;
+      },
+    );
+    if (this.#verdicts.size >= MAX_KNOWN) this.#verdicts.clear();
+    this.#verdicts.set(key, looking);
+    return looking;
+  }
+
+  async #look(contract: Contract, dataSchema: string): Promise<Verdict> {
+    if (dataSchema === "") return "it names no schema (ce-dataschema)";
+    const id = schemaIdIn(dataSchema);
+    const stored = id === undefined ? undefined : await this.#schemaOf(id);
+    if (stored === undefined) return `it names a schema that the registry does not have: ${dataSchema}`;
+    const written = findMessage(stored.file, contract.schema);
+    if (written === undefined) return `schema ${id} has no ${contract.schema.typeName}`;
+    const wrong = compareMessages(written, contract.schema).filter(({ compatible }) => !compatible);
+    if (wrong.length === 0) return undefined;
+    return `schema ${id} cannot be read as the ${contract.schema.typeName} of this build: ${wrong.map(oneLine).join("; ")}`;
+  }
+}
+
+/** The id in `http://…/schemas/ids/7`. */
+export function schemaIdIn(dataSchema: string): number | undefined {
+  const [, digits] = /\/schemas\/ids\/([1-9]\d{0,8})$/.exec(dataSchema) ?? [];
+  return digits === undefined ? undefined : Number(digits);
+}
+
+/** The URL that messages name a schema by. */
+export function dataSchemaOf(registryUrl: string, id: number): string {
+  return `${registryUrl}/schemas/ids/${id}`;
+}
+
+/** The message of another version of a file that has the same name in it. */
+function findMessage(file: DescFile, like: DescMessage): DescMessage | undefined {
+  const names = (message: DescMessage): DescMessage[] => [message, ...message.nestedMessages.flatMap(names)];
+  return file.messages.flatMap(names).find((message) => localName(message) === localName(like));
+}
+
+function localName({ typeName, file }: DescMessage): string {
+  return file.proto.package === "" ? typeName : typeName.slice(file.proto.package.length + 1);
+}
+
+function oneLine({ type, path, old, new: now }: Difference): string {
+  return `${type} ${path} (${old ?? "nothing"} → ${now ?? "nothing"})`;
+}

@@ -1,0 +1,146 @@
+import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
+import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { SchemaSchema } from "../../gen/shop/registry/v1/schema_pb.ts";
+import type { SchemaSubject } from "../../gen/shop/registry/v1/schema_subject_pb.ts";
+import { fromFileSet } from "../../schemas/mod.ts";
+import type { Log } from "../connection.ts";
+import type { Key } from "../contracts/contract.ts";
+import { Ledger } from "../ledger.ts";
+import type { Decision, View } from "../task.ts";
+import { newTrace } from "../trace.ts";
+import { SCHEMAS_STREAM, subjectKey } from "./bucket.ts";
+import {
+  type Candidate,
+  type Deleted,
+  keysOfDeletion,
+  keysOfRegistration,
+  type Registered,
+  type RegisterOptions,
+  type RegistryView,
+  register,
+  remove,
+  type StoredSchema,
+  schemaKey,
+  store,
+  type Unread,
+} from "./decide.ts";
+
+/** Schemas kept in memory, some kilobytes each. They never change. */
+const MAX_CACHED = 2_000;
+
+/**
+ * The registry's data, as every process with a credential for it reads and writes it. Any number of them may do so at
+ * once: what is decided is committed under the guard of what it was decided on, and decided again, the check included,
+ * where somebody else was faster.
+ *
+ * All of it waits for the servers as long as it takes, unless `signal` says otherwise.
+ */
+export class SchemaStore implements AsyncDisposable {
+  readonly #ledger: Ledger;
+  readonly #schemas = new Map<number, StoredSchema>();
+
+  constructor(connection: NatsConnection, { source, log }: { source: string; log: Log }) {
+    this.#ledger = new Ledger(connection, { stream: SCHEMAS_STREAM, source, log });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#ledger.shutdown();
+  }
+
+  /** Makes `candidate` a version of `subject`, if it may be one (see {@linkcode register}). */
+  register(
+    subject: string,
+    candidate: Candidate,
+    options: RegisterOptions & { signal?: AbortSignal },
+  ): Promise<Exclude<Registered, Unread>> {
+    const keys = keysOfRegistration(subject, candidate, options.id);
+    return this.#decide(keys, (view) => register(view, { subject, candidate }, options), options);
+  }
+
+  /** Stores a schema that is no version of anything, and resolves with its id. */
+  store(candidate: Candidate, options: { signal?: AbortSignal } = {}): Promise<number> {
+    const keys = keysOfRegistration("none", { ...candidate, references: [] });
+    const decide = (view: RegistryView) => {
+      const { messages, result: id } = store(view, candidate);
+      return { messages, result: { kind: "stored" as const, id } };
+    };
+    return this.#decide(keys, decide, options).then(({ id }) => id);
+  }
+
+  /** Deletes a version of `subject`, or all of them (see {@linkcode remove}). */
+  remove(
+    subject: string,
+    options: { version?: number | undefined; permanent?: boolean; signal?: AbortSignal },
+  ): Promise<Exclude<Deleted, Unread>> {
+    return this.#decide(keysOfDeletion(subject), (view) => remove(view, subject, options), options);
+  }
+
+  /** Carries out any other decision on the registry's keys. */
+  change<T extends { kind: string }>(
+    keys: readonly Key[],
+    decide: (view: RegistryView) => Decision<T>,
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Exclude<T, Unread>> {
+    return this.#decide(keys, decide, options);
+  }
+
+  /** What the leader has of a subject, undefined if nothing was ever registered for it. */
+  async subject(name: string): Promise<SchemaSubject | undefined> {
+    return (await this.#ledger.read(subjectKey(name))).value;
+  }
+
+  /** What the leader has under a key. */
+  async read<S extends DescMessage>(key: Key<S>): Promise<MessageShape<S> | undefined> {
+    return (await this.#ledger.read(key)).value;
+  }
+
+  /** The schema of an id, undefined if there is none. */
+  async schema(id: number): Promise<StoredSchema | undefined> {
+    const cached = this.#schemas.get(id);
+    if (cached !== undefined) return cached;
+    const { value } = await this.#ledger.read(schemaKey(id));
+    if (value === undefined) return undefined;
+    const stored = toStored(value);
+    this.#schemas.set(id, stored);
+    if (this.#schemas.size > MAX_CACHED) this.#schemas.delete(this.#schemas.keys().next().value ?? id);
+    return stored;
+  }
+
+  async #decide<T extends { kind: string }>(
+    first: readonly Key[],
+    decide: (view: RegistryView) => Decision<T>,
+    { signal }: { signal?: AbortSignal },
+  ): Promise<Exclude<T, Unread>> {
+    let keys = first;
+    const loaded = new Map<number, StoredSchema>();
+    for (;;) {
+      const task = { keys, trace: newTrace(), decide: (view: View) => decide(toView(view, keys, loaded)) };
+      const result: T | Unread = await this.#ledger.execute(task, signal && { signal });
+      if (!isUnread(result)) return result as Exclude<T, Unread>;
+      for (const id of result.ids) {
+        const stored = await this.schema(id);
+        if (stored === undefined) throw new Error(`Cannot decide: schema ${id} of a version is not there`);
+        loaded.set(id, stored);
+      }
+      keys = [...keys, ...result.keys];
+    }
+  }
+}
+
+function isUnread(result: { kind: string }): result is Unread {
+  return result.kind === "unread";
+}
+
+function toView(view: View, keys: readonly Key[], loaded: ReadonlyMap<number, StoredSchema>): RegistryView {
+  return {
+    has: ({ subject }) => keys.some((key) => key.subject === subject),
+    get: ({ subject, contract }) => view.get(contract, subject.slice(contract.subject.length + 1)),
+    schema: (id) => loaded.get(id),
+  };
+}
+
+function toStored({ id, guid, fileSet, text, references }: MessageShape<typeof SchemaSchema>): StoredSchema {
+  const file = fromFileSet(fromBinary(FileDescriptorSetSchema, fileSet));
+  return { id, guid, file, text, references };
+}
