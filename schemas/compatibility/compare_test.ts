@@ -1,4 +1,11 @@
-import { testEdits } from "./testing.ts";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { DescFile, DescMessage } from "@bufbuild/protobuf";
+import { beforeAll, describe, expect, test } from "vitest";
+import { fromFileSet, toFileSet } from "../files.ts";
+import { compare, compareMessages } from "./mod.ts";
+import { compileAll, inShort, testEdits } from "./testing.ts";
 
 const proto2 = (text: string) => `syntax = "proto2"; package $; ${text}`;
 const message = (fields: string) => `message A { ${fields} }`;
@@ -136,3 +143,73 @@ testEdits("compare()", [
     ["FIELD_REMOVED #/P$/2"],
   ],
 ]);
+
+describe("compareMessages()", () => {
+  const line = { line: `syntax = "proto3"; package $.types; message Line { int32 x = 1; }` };
+  const changed = { line: `syntax = "proto3"; package $.types; message Line { string x = 1; }` };
+  let own: [before: DescFile, after: DescFile];
+  let imported: [before: DescFile, after: DescFile];
+  let moved: [before: DescFile, after: DescFile];
+  beforeAll(async () => {
+    const all = await compileAll([
+      [
+        "message Other {} message A { B b = 1; E e = 2; message In {} } message B { int32 x = 1; } enum E { Z = 0; } enum F { Y = 0; }",
+        "message A { B b = 1; E e = 2; int32 n = 3; } message B { string x = 1; } enum E { Z = 0; O = 1; } message C {}",
+      ],
+      [
+        {
+          main: `import "$/line.proto"; message A { $.types.Line line = 4; } message Other { int32 x = 1; }`,
+          ...line,
+        },
+        {
+          main: `import "$/line.proto"; message A { $.types.Line line = 4; } message Other { string x = 1; }`,
+          ...changed,
+        },
+      ],
+      ["message A {} message B {}", `syntax = "proto3"; package $.v2; message A {}`],
+    ]);
+    [own, imported, moved] = all as [typeof own, typeof own, typeof own];
+  });
+
+  const found = ([before, after]: [DescFile, DescFile], name = "A", other = name) => {
+    const [old, now] = [before, after].map((file, side) => {
+      return file.messages.find((it) => it.name === [name, other][side]);
+    }) as [DescMessage, DescMessage];
+    return inShort(compareMessages(old, now));
+  };
+
+  test("tells what a message and those that it reaches have otherwise, whatever else is in the file", () => {
+    expect(found(own)).toEqual([
+      "!FIELD_SCALAR_KIND_CHANGED #/B/1",
+      "ENUM_VALUE_ADDED #/E/1",
+      "FIELD_ADDED #/A/3",
+    ]);
+    expect(found(imported)).toEqual(["!FIELD_SCALAR_KIND_CHANGED #/A/4/p1.types.Line/1"]);
+    expect(found([own[0], own[0]])).toEqual([]);
+  });
+
+  test("takes another package, and another name, for what it is", () => {
+    expect(found(moved)).toEqual(["!PACKAGE_CHANGED #/"]);
+    expect(found(moved, "B", "A")).toEqual(["!MESSAGE_REMOVED #/B", "!PACKAGE_CHANGED #/"]);
+  });
+});
+
+describe("compare() of a file with itself", async () => {
+  const folder = fileURLToPath(new URL("../../gen", import.meta.url));
+  const paths = (await readdir(folder, { recursive: true })).filter((path) => path.endsWith("_pb.ts"));
+
+  test("finds nothing in this project's own, as generated and as compiled again", async () => {
+    expect(paths.length).toBeGreaterThan(30);
+    for (const path of paths) {
+      const file = await generated(join(folder, path));
+      expect(compare(file, file)).toEqual([]);
+      expect(compare(file, fromFileSet(toFileSet(file)))).toEqual([]);
+      expect(compare(fromFileSet(toFileSet(file)), file)).toEqual([]);
+    }
+  });
+});
+
+async function generated(path: string): Promise<DescFile> {
+  const module: Record<string, DescFile> = await import(/* @vite-ignore */ path);
+  return Object.values(module).find(({ kind }) => kind === "file") as DescFile;
+}
