@@ -6,16 +6,16 @@ import { Problem } from "./problem.ts";
 const JSON_TYPE = /^application\/json\s*(;\s*charset="?utf-8"?\s*)?$/i;
 
 /** An order of a hundred lines takes about 6 KiB. */
-const MAX_BODY_BYTES = 64 * 1024;
+export const MAX_BODY_BYTES = 64 * 1024;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
-/** Answers 413 to a body that is too large: by the length that is told, else once more has come. */
-export function limitBody(): MiddlewareHandler {
+/** Answers 413 to a body of more than `maxBytes`: by the length that is told, else once more has come. */
+export function limitBody(maxBytes: number): MiddlewareHandler {
   const limitUntold = bodyLimit({
-    maxSize: MAX_BODY_BYTES,
+    maxSize: maxBytes,
     onError: () => {
-      throw tooLarge();
+      throw tooLarge(maxBytes);
     },
   });
   return async (context, next) => {
@@ -24,15 +24,15 @@ export function limitBody(): MiddlewareHandler {
       return limitUntold(context, next);
     }
     // The server takes no more of a body than that. Nothing else is touched here: it would make a stream of the body.
-    if (!(Number(length) <= MAX_BODY_BYTES)) throw tooLarge();
+    if (!(Number(length) <= maxBytes)) throw tooLarge(maxBytes);
     await next();
   };
 }
 
-function tooLarge(): Problem {
+function tooLarge(maxBytes: number): Problem {
   return new Problem(413, "body-too-large", {
     title: "Body too large",
-    detail: `The body of a request may have ${MAX_BODY_BYTES} bytes`,
+    detail: `The body of a request may have ${maxBytes} bytes`,
     // The rest of the body is not read, so nothing else can come over this connection.
     headers: { connection: "close" },
   });

@@ -1,4 +1,4 @@
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import { routePath } from "hono/route";
 import { secureHeaders } from "hono/secure-headers";
 import type { Logger } from "pino";
@@ -10,7 +10,7 @@ import {
   traceFrom,
   traceId,
 } from "../nats/mod.ts";
-import { limitBody, malformed } from "./body.ts";
+import { limitBody, MAX_BODY_BYTES, malformed } from "./body.ts";
 import { limitInFlight, MAX_IN_FLIGHT } from "./limits.ts";
 import type { Metrics } from "./metrics.ts";
 import { Problem, problemResponse } from "./problem.ts";
@@ -30,8 +30,10 @@ export function createApp(options: {
   metrics: Metrics;
   /** Default {@linkcode MAX_IN_FLIGHT}. */
   maxInFlight?: number;
+  /** Default {@linkcode MAX_BODY_BYTES}. */
+  maxBodyBytes?: number;
 }): Hono<Env> {
-  const { metrics, maxInFlight = MAX_IN_FLIGHT } = options;
+  const { metrics, maxInFlight = MAX_IN_FLIGHT, maxBodyBytes = MAX_BODY_BYTES } = options;
   const app = new Hono<Env>();
   app.use(async (context, next) => {
     const started = performance.now();
@@ -48,29 +50,9 @@ export function createApp(options: {
   });
   app.use(secureHeaders());
   app.use(limitInFlight(maxInFlight));
-  app.use(limitBody());
+  app.use(limitBody(maxBodyBytes));
   app.notFound((context) => problemResponse(context, notFoundProblem(app, context.req)));
-  app.onError((cause, context) => {
-    if (cause instanceof Problem) return problemResponse(context, cause);
-    // The client went away in the middle of its request; nobody reads the answer.
-    if (isBrokenOff(cause)) {
-      context.var.log.debug({ path: context.req.path }, "a request was broken off");
-      return problemResponse(context, malformed("The body ended too early"));
-    }
-    const unavailable = unavailableProblem(cause);
-    if (unavailable !== undefined) {
-      context.var.log.warn({ err: cause, path: context.req.path }, "a request could not be served in time");
-      return problemResponse(context, unavailable);
-    }
-    context.var.log.error({ err: cause, path: context.req.path }, "a request failed");
-    return problemResponse(
-      context,
-      new Problem(500, "internal", {
-        title: "Internal error",
-        detail: "The request could not be carried out",
-      }),
-    );
-  });
+  app.onError((cause, context) => problemResponse(context, toProblem(cause, context)));
   return app;
 }
 
@@ -87,6 +69,27 @@ function notFoundProblem(app: Hono<Env>, { method, path }: { method: string; pat
     title: "Method not allowed",
     detail: `${path} takes ${allowed.join(", ")} and not ${method}`,
     headers: { allow: allowed.join(", ") },
+  });
+}
+
+/** What a client is told of an error that ended its request. What is not its own fault is logged. */
+export function toProblem(cause: Error, { req, var: { log } }: Context<Env>): Problem {
+  const { path } = req;
+  if (cause instanceof Problem) return cause;
+  // The client went away in the middle of its request; nobody reads the answer.
+  if (isBrokenOff(cause)) {
+    log.debug({ path }, "a request was broken off");
+    return malformed("The body ended too early");
+  }
+  const unavailable = unavailableProblem(cause);
+  if (unavailable !== undefined) {
+    log.warn({ err: cause, path }, "a request could not be served in time");
+    return unavailable;
+  }
+  log.error({ err: cause, path }, "a request failed");
+  return new Problem(500, "internal", {
+    title: "Internal error",
+    detail: "The request could not be carried out",
   });
 }
 

@@ -152,12 +152,14 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
 /** Serves `/healthz`, `/readyz`, `/metrics` and what `routes` adds. */
 export async function serveHttp(
   service: Observer,
-  listen: { port: number; portVariable: string },
+  listen: { port: number; portVariable: string; maxBodyBytes?: number },
   routes: (app: Hono<Env>) => Hono<Env> = (app) => app,
 ): Promise<void> {
   const { name, log, metrics, config, checks, stack } = service;
-  const app = routes(createApp({ log, metrics, maxInFlight: config.MAX_IN_FLIGHT }));
+  const { maxBodyBytes, ...address } = listen;
+  const limits = { maxInFlight: config.MAX_IN_FLIGHT, ...(maxBodyBytes && { maxBodyBytes }) };
+  const app = routes(createApp({ log, metrics, ...limits }));
   app.route("/", healthRoutes(metrics, checks));
-  const server = stack.use(await serve(app, { ...listen, service: name, host: config.HOST }));
+  const server = stack.use(await serve(app, { ...address, service: name, host: config.HOST }));
   log.info({ url: server.url }, "listening");
 }

@@ -7,11 +7,13 @@ export interface Service {
   readonly portVariable: string;
   /** Folders below `DATA_DIR` that it may write. All else on the disk is read-only or out of reach to it. */
   readonly writes: readonly string[];
+  /** Whether it starts programs: the compiler of schemas. Default: it may not. */
+  readonly spawns?: boolean;
   /** Variables with secrets that this service reads, and that no other one is given. */
   readonly secrets?: readonly string[];
 }
 
-/** Every service, in the order in which an order first meets them; the last one only looks on. */
+/** Every service, in the order in which an order first meets them; the last two only look on. */
 export const services: readonly Service[] = [
   { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [] },
   { name: "coordinator", port: 8088, portVariable: "COORDINATOR_PORT", writes: [] },
@@ -25,6 +27,14 @@ export const services: readonly Service[] = [
     portVariable: "NOTIFICATION_PORT",
     writes: ["mail"],
     secrets: ["SMTP_URL"],
+  },
+  {
+    name: "registry",
+    port: 8081,
+    portVariable: "REGISTRY_PORT",
+    writes: ["registry"],
+    spawns: true,
+    secrets: ["REGISTRY_TOKEN"],
   },
   { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
 ];
@@ -41,11 +51,12 @@ export function environmentFor(
 }
 
 /** What a service is made of. Not all of the project's folder: `DATA_DIR`, with everybody's credentials, may be in it. */
-const sources = ["services", "lib", "nats", "gen", "node_modules", "package.json"];
+const sources = ["services", "lib", "nats", "schemas", "gen", "node_modules", "package.json"];
 
 /**
  * Arguments for `node` that start `service` under the permission model with just what it needs: the network,
- * reading its code, and writing its own folders of `dataDir`. No child processes, workers, add-ons or other files.
+ * reading its code, and writing its own folders of `dataDir`. No workers, add-ons, other files, nor, but where it `spawns`,
+ * child processes.
  * @param root The project's folder.
  * @param reads Files that it may read besides: its credential, for example.
  */
@@ -62,6 +73,8 @@ export function nodeArguments(
     "--single-threaded-gc",
     "--permission",
     "--allow-net",
+    // Said to be dangerous at each start: what it starts is not bound by any of this.
+    ...(service.spawns === true ? ["--allow-child-process", "--disable-warning=SecurityWarning"] : []),
     ...sources.map((name) => `--allow-fs-read=${root}/${name}`),
     ...reads.map((path) => `--allow-fs-read=${path}`),
     ...service.writes.flatMap((folder) => [

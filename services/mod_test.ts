@@ -1,7 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { environmentFor, nodeArguments, services } from "./mod.ts";
 
-const environment = { STRIPE_SECRET_KEY: "sk", SMTP_URL: "smtp://mail", LOG_LEVEL: "warn" };
+const environment = {
+  STRIPE_SECRET_KEY: "sk",
+  SMTP_URL: "smtp://mail",
+  REGISTRY_TOKEN: "rt",
+  LOG_LEVEL: "warn",
+};
 
 describe("environmentFor()", () => {
   it.each(services)("gives $name its own secrets and no other's", (service) => {
@@ -9,6 +14,7 @@ describe("environmentFor()", () => {
       LOG_LEVEL: "warn",
       ...(service.name === "payment" && { STRIPE_SECRET_KEY: "sk" }),
       ...(service.name === "notification" && { SMTP_URL: "smtp://mail" }),
+      ...(service.name === "registry" && { REGISTRY_TOKEN: "rt" }),
     });
   });
 });

@@ -1,15 +1,22 @@
 // The registry's data, as every process may read it, and the two gates that rest on it.
-export { SCHEMAS, SCHEMAS_STREAM, schema as storedSchema, schemaSubject, subjectSettings } from "./bucket.ts";
+export {
+  globalSettingsKey,
+  SCHEMAS,
+  SCHEMAS_STREAM,
+  schemaSubject,
+  settingsKey,
+  subjectKey,
+} from "./bucket.ts";
 export {
   type Candidate,
   compatibilityOf,
   DEFAULT_COMPATIBILITY,
+  guidKey as storedGuid,
   modeOf,
   normalizes,
   type RegistryView,
   type StoredSchema,
   type SubjectMode,
-  settingsKeys,
   subjectModes,
   subjectNotFound,
   versionNotFound,

@@ -1,0 +1,71 @@
+import type { Context, MiddlewareHandler } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { type Env, type Problem, toProblem } from "../../lib/mod.ts";
+import { RegistryCode, RegistryError } from "../../nats/mod.ts";
+
+/** What clients of a schema registry send and ask for. */
+const types = [
+  "application/vnd.schemaregistry.v1+json",
+  "application/vnd.schemaregistry+json",
+  "application/json",
+] as const;
+
+/** JSON under the content type that the client prefers. */
+export function answer(context: Context, body: unknown, status: ContentfulStatusCode = 200): Response {
+  return answerText(context, JSON.stringify(body), status);
+}
+
+/** A body that is a schema's text, or JSON, under the content type that the client prefers. */
+export function answerText(context: Context, text: string, status: ContentfulStatusCode = 200): Response {
+  return context.body(text, status, { "content-type": preferred(context.req.header("accept")) });
+}
+
+function preferred(accept: string | undefined): string {
+  const wanted = accept?.split(",").map((range) => range.split(";", 1)[0]?.trim().toLowerCase()) ?? [];
+  return types.find((type) => wanted.includes(type)) ?? types[0];
+}
+
+/** Answers 415 to a body of another type. None, and octet-stream, count as JSON. */
+export function checkContentType(): MiddlewareHandler {
+  const known = new Set<string>([...types, "application/octet-stream", ""]);
+  return async (context, next) => {
+    const type = context.req.header("content-type")?.split(";", 1)[0]?.trim().toLowerCase() ?? "";
+    const { method } = context.req;
+    if ((method === "POST" || method === "PUT") && !known.has(type)) {
+      return answerError(context, 415, 415, `Send the body as ${types.join(", ")}, and not as ${type}`);
+    }
+    return next();
+  };
+}
+
+export function answerError(
+  context: Context,
+  status: ContentfulStatusCode,
+  errorCode: number,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): Response {
+  for (const [name, value] of Object.entries(headers)) context.header(name, value);
+  return answer(context, { error_code: errorCode, message }, status);
+}
+
+/** Every error as `{"error_code","message"}`: the first three digits of the code are the status. */
+export function answerCause(cause: Error, context: Context<Env>): Response {
+  if (cause instanceof RegistryError) {
+    const status = Math.floor(cause.code / 100);
+    const retry = cause.code === RegistryCode.Timeout ? { "retry-after": "1" } : {};
+    return answerError(context, status as ContentfulStatusCode, cause.code, cause.message, retry);
+  }
+  const problem = toProblem(cause, context);
+  return answerError(context, statusOf(problem), codeOf(problem), problem.message, problem.headers);
+}
+
+function statusOf(problem: Problem): ContentfulStatusCode {
+  return problem.status === 413 ? 422 : problem.status;
+}
+
+function codeOf({ status }: Problem): number {
+  if (status === 413) return RegistryCode.TooLarge;
+  if (status === 500) return RegistryCode.Store;
+  return status;
+}

@@ -1,0 +1,34 @@
+import type { Hono } from "hono";
+import type { Env } from "../../lib/mod.ts";
+import { limitAccess, type Tokens } from "./access.ts";
+import { answer, answerCause, answerError, checkContentType } from "./answer.ts";
+import { compatibilityRoutes } from "./compatibility.ts";
+import type { Registry } from "./registry.ts";
+import { schemaRoutes } from "./schemas.ts";
+import { settingsRoutes } from "./settings.ts";
+import { subjectRoutes } from "./subjects.ts";
+
+/** A schema of 400 KiB, each character of which may be escaped, and its references. More is 42209. */
+export const MAX_REGISTRY_BODY_BYTES = 1024 * 1024;
+
+/**
+ * The REST API of Confluent Schema Registry for Protobuf, on the same data as every service's gates. Errors are
+ * `{"error_code","message"}`.
+ */
+export function routes(app: Hono<Env>, options: Registry & Tokens): Hono<Env> {
+  app.onError(answerCause);
+  app.notFound((context) =>
+    answerError(context, 404, 404, `There is no ${context.req.method} ${context.req.path}`),
+  );
+  app.use(checkContentType());
+  app.use(limitAccess(options));
+  app.get("/", (context) => answer(context, {}));
+  app.get("/contexts", (context) => answer(context, ["."]));
+  // Asked for by a client that looks for subjects that are tied to a topic. There are none.
+  app.get("/associations/resources/-/:topic", (context) => answer(context, []));
+  subjectRoutes(app, options);
+  schemaRoutes(app, options);
+  compatibilityRoutes(app, options);
+  settingsRoutes(app, options);
+  return app;
+}

@@ -1,0 +1,28 @@
+import { join } from "node:path";
+import { connectObserver, run, serveHttp } from "../../lib/mod.ts";
+import { SchemaStore } from "../../nats/mod.ts";
+import { MAX_REGISTRY_BODY_BYTES, routes } from "./app.ts";
+import { Compiler } from "./compiler.ts";
+import { readRegistryConfig } from "./config.ts";
+import { Mirror } from "./mirror.ts";
+
+await run("registry", async (life) => {
+  const config = readRegistryConfig();
+  const service = await connectObserver("registry", { config, ...life });
+  const { connection, log } = service;
+  if (config.REGISTRY_TOKEN === undefined) {
+    log.warn("REGISTRY_TOKEN is not set: whoever reaches this port may change schemas and their settings");
+  }
+  const registry = {
+    store: life.stack.use(new SchemaStore(connection, { source: "/services/registry", log })),
+    mirror: new Mirror(connection),
+    compiler: new Compiler(join(config.DATA_DIR, "registry")),
+    registryToken: config.REGISTRY_TOKEN,
+    operatorToken: config.OPERATOR_TOKEN,
+  };
+  const { REGISTRY_PORT: port } = config;
+  const maxBodyBytes = MAX_REGISTRY_BODY_BYTES;
+  await serveHttp(service, { port, portVariable: "REGISTRY_PORT", maxBodyBytes }, (app) =>
+    routes(app, registry),
+  );
+});
