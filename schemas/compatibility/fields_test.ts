@@ -171,6 +171,13 @@ testEdits("compare() of fields", [
     ],
   ],
   [
+    "label changed between a string and numbers",
+    message("string x = 1;"),
+    message("repeated int32 x = 1;"),
+    ["!FIELD_NUMERIC_LABEL_CHANGED #/A/1", "!FIELD_SCALAR_KIND_CHANGED #/A/1"],
+    ["!FIELD_NUMERIC_LABEL_CHANGED #/A/1", "!FIELD_SCALAR_KIND_CHANGED #/A/1"],
+  ],
+  [
     "label of a message changed",
     "message B {} message A { B x = 1; }",
     "message B {} message A { repeated B x = 1; }",

@@ -105,3 +105,19 @@ test("compare() refuses schemas that are made to have types compared without end
   ]);
   expect(msOf(() => compare(before, after))).toBeLessThan(3_000);
 });
+
+test("compare() takes a well-known type for the same in every release of a compiler", () => {
+  const make = (path: string, type: string) => {
+    const timestamp = { name: "Timestamp", field: [field(1, type)] };
+    const root = { name: "A", field: [field(1, "MESSAGE", ".google.protobuf.Timestamp")] };
+    return fileOf(
+      { name: path, package: "google.protobuf", messageType: [timestamp] },
+      { messageType: [root], dependency: [path] },
+    );
+  };
+  const found = (path: string) => inShort(compare(make(path, "INT64"), make(path, "STRING")));
+  expect(found("google/protobuf/timestamp.proto")).toEqual([]);
+  expect(found("google/protobuf/mine.proto")).toEqual([
+    "!FIELD_SCALAR_KIND_CHANGED #/A/1/google.protobuf.Timestamp/1",
+  ]);
+});
