@@ -3,10 +3,28 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { applyTopology, seedFile, writeCredentials } from "../nats/mod.ts";
-import { type NatsServer, startNats, until } from "../test/support/mod.ts";
+import {
+  applyTopology,
+  type Candidate,
+  candidateOf,
+  key,
+  message,
+  newTrace,
+  payment,
+  SchemaStore,
+  seedFile,
+  writeCredentials,
+} from "../nats/mod.ts";
+import { compile, fileOf } from "../schemas/mod.ts";
+import { type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
 import { common, readConfig, StartError } from "./config.ts";
 import { connectService } from "./service.ts";
+
+/** What somebody else has registered for payment's state. */
+async function schemaOf(field: string): Promise<Candidate> {
+  const text = `syntax = "proto3"; package shop.payment.v1; message Payment { ${field} }`;
+  return candidateOf(fileOf(await compile({ "payment.proto": text }), "payment.proto"), new Map());
+}
 
 describe("connectService()", () => {
   let folder: string;
@@ -44,6 +62,45 @@ describe("connectService()", () => {
     expect(checks.topology?.()).toBe(false);
     await applyTopology({ servers: server.url, nkeyFile: seedFile(folder, "operator") });
     await until("the topology to be seen", () => checks.topology?.());
+  });
+
+  it("waits for the registry's data, registers what it stores with its own credential, and stores nothing before", async () => {
+    const { checks, ledger, gate } = await open(seedFile(folder, "payment"));
+    const id = "o1";
+    const storing = ledger.execute({
+      keys: [key(payment, id)],
+      trace: newTrace(),
+      decide: () => ({ messages: [message(payment, id, { orderId: id })], result: "stored" }),
+    });
+    expect(checks.schemas?.()).toBe(false);
+    expect(gate.dataSchema(payment)).toBeUndefined();
+    await applyTopology({ servers: server.url, nkeyFile: seedFile(folder, "operator") });
+    expect(await storing).toBe("stored");
+    expect(checks.schemas?.()).toBe(true);
+    const { jsm } = await server.connect();
+    const stored = await jsm.streams.getMessage("PAYMENT", { last_by_subj: "payment.payment.o1" });
+    expect(stored?.header.get("ce-dataschema")).toBe(gate.dataSchema(payment));
+    expect(failures).toEqual([]);
+  });
+
+  it("ends when its schemas are refused", async () => {
+    const operator = { servers: server.url, nkeyFile: seedFile(folder, "operator") };
+    await applyTopology(operator);
+    const { connection } = await server.connect();
+    await using store = new SchemaStore(connection, { source: "/test", log: silent });
+    const [version] = await Promise.all([
+      store.register("payment.payment", await schemaOf("int64 order_id = 1;"), {
+        by: "test",
+        now: new Date(),
+      }),
+    ]);
+    expect(version).toMatchObject({ kind: "registered", version: 1 });
+    await open(seedFile(folder, "payment"));
+    await until("the refusal", () => failures.length > 0);
+    expect(failures[0]).toBeInstanceOf(StartError);
+    expect(failures[0]?.message).toMatch(
+      /^Cannot start payment: .*\n {2}payment\.payment: BACKWARD_TRANSITIVE, /,
+    );
   });
 
   it("refuses to start without a credential that the server knows, and says so", async () => {

@@ -56,8 +56,9 @@ export interface Refusal {
  * compatibility mode looks at, against those that retained messages were written with, and against what waiting entities
  * hold. Safe to repeat: what is registered is found again.
  *
- * Needs the registry's data and not its process. Waits for the servers as long as it takes.
+ * Needs the registry's data and not its process.
  *
+ * @throws {Error} If the data cannot be read or written now. Try again.
  * @throws {SchemaRefusedError} If one of them is refused, unless the gate is `off`: then that one is stored without being a
  * version of its subject, so that whoever reads its messages can tell.
  */
