@@ -17,7 +17,7 @@ const MODE = "BACKWARD_TRANSITIVE";
 /** One, and as many as a schema has that changes every week for two years. */
 const VERSIONS = [1, 100] as const;
 /** The first checks run in code that is not compiled yet. */
-const WARMUP_SECONDS = 1;
+const WARMUP_SECONDS = 0.25;
 /** How long Ctrl-C may go unheard. */
 const UNHEARD_MS = 100;
 

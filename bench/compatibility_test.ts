@@ -35,4 +35,4 @@ test("npm run bench -- compatibility measures checks, of which one is refused by
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
-});
+}, 60_000);
