@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { installPackages } from "../tools/install_packages.ts";
 import { startShopTarget } from "./shop.ts";
 import type { Target } from "./target.ts";
 
@@ -41,10 +42,7 @@ export async function startTarget(name: string, options: StartOptions): Promise<
   const file = join(folder, peer?.folder ?? "", "target.ts");
   if (peer === undefined || !existsSync(file)) throw new RangeError(`There is no target "${name}"`);
   // Each peer has packages of its own, which whoever measures the shop alone does not install.
-  const { installPeer } = (await import(join(folder, "install.ts"))) as {
-    installPeer(name: string): Promise<unknown>;
-  };
-  await installPeer(peer.folder);
+  await installPackages(join(folder, peer.folder));
   const module = (await import(file)) as Readonly<Record<string, Start | undefined>>;
   const starter = module[peer.start];
   if (starter === undefined) throw new TypeError(`${file} has no ${peer.start}()`);
