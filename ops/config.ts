@@ -9,6 +9,8 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export interface OpsConfig extends Access {
   /** Name under which what is done is recorded, unless `--by` says otherwise. */
   readonly by: string;
+  /** Where programs are found: `git`, for schemas of another revision. */
+  readonly path?: string | undefined;
 }
 
 /** What `readOpsConfig()` reads, for `--help`. */
@@ -30,5 +32,6 @@ export function readOpsConfig(environment: Environment = process.env): OpsConfig
     nkeyFile,
     tls: { ca: ca || undefined, cert: cert || undefined, key: key || undefined },
     by: environment.USER || userInfo().username,
+    path: environment.PATH,
   };
 }
