@@ -1,10 +1,11 @@
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
-import { connect, type MsgHdrs } from "@nats-io/transport-node";
+import { connect, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import { type Access, accessOptions, isUnavailable, topology } from "../../nats/mod.ts";
 import { until } from "./until.ts";
 
 /** What a test sees of a shop's streams, past all services. */
 export interface Streams extends AsyncDisposable {
+  readonly connection: NatsConnection;
   readonly jsm: JetStreamManager;
   /** Every stored message about one order, in all ledgers. */
   messagesOf(orderId: string): Promise<{ subject: string; headers: MsgHdrs }[]>;
@@ -19,6 +20,7 @@ export async function openStreams(access: Access): Promise<Streams> {
   const connection = await connect({ ...accessOptions(access), name: "test", maxReconnectAttempts: -1 });
   const jsm = await jetstreamManager(connection);
   return {
+    connection,
     jsm,
     async messagesOf(orderId) {
       const found: { subject: string; headers: MsgHdrs }[] = [];
