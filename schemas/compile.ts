@@ -1,4 +1,4 @@
-import { execFile } from "node:child_process";
+import { type ExecFileException, execFile } from "node:child_process";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -62,31 +62,34 @@ export async function build(
   { cwd, signal, path }: { cwd: string; signal?: AbortSignal; path?: string | undefined },
 ): Promise<FileDescriptorSet> {
   const args = ["build", input, "--as-file-descriptor-set", "--exclude-source-info"];
-  const { promise, resolve, reject } = Promise.withResolvers<FileDescriptorSet>();
   const settings = {
     cwd,
     timeout: COMPILE_TIMEOUT_MS,
+    // While it is busy it listens to nothing else.
+    killSignal: "SIGKILL" as const,
     maxBuffer: MAX_IMAGE_BYTES,
     ...(signal && { signal }),
   };
   // Nothing of this process' environment is the compiler's business; its cache has no place to be.
   const env = { PATH: path, HOME: cwd, BUF_CACHE_DIR: join(cwd, ".cache") };
+  const { promise, resolve } = Promise.withResolvers<[ExecFileException | null, Buffer, Buffer]>();
   execFile(
     bufBinary(),
     [...args, "--error-format", "json", "--output", "-#format=binpb"],
     { ...settings, env, encoding: "buffer" },
-    (error, stdout, stderr) => {
-      if (error === null) resolve(fromBinary(FileDescriptorSetSchema, stdout));
-      else if (typeof error.code === "number") reject(new CompileError(faults(stderr.toString())));
-      else
-        reject(
-          new Error(`Cannot compile: buf did not end by itself (${error.code ?? error.signal})`, {
-            cause: error,
-          }),
-        );
-    },
+    (...ended) => resolve(ended),
   );
-  return promise;
+  const [error, stdout, stderr] = await promise;
+  if (error === null) return fromBinary(FileDescriptorSetSchema, stdout);
+  if (typeof error.code === "number") throw new CompileError(faults(stderr.toString()));
+  const isTooLarge = error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER";
+  if (isTooLarge || (error.killed && error.name !== "AbortError")) {
+    const limits = `${COMPILE_TIMEOUT_MS / 1_000} s or ${MAX_IMAGE_BYTES / 1024 / 1024} MiB`;
+    throw new CompileError(`compiling it takes more than ${limits}`, { cause: error });
+  }
+  throw new Error(`Cannot compile: buf did not end by itself (${error.code ?? error.signal})`, {
+    cause: error,
+  });
 }
 
 /** One line a fault, from the compiler's own, which are JSON where they have a place. */
