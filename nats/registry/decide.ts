@@ -1,4 +1,4 @@
-import { create, type DescFile, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { create, type DescFile, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { SchemaIdSchema } from "../../gen/shop/registry/v1/schema_id_pb.ts";
 import type { SchemaSettingsSchema } from "../../gen/shop/registry/v1/schema_settings_pb.ts";
@@ -33,6 +33,12 @@ export type SubjectMode = (typeof subjectModes)[number];
 
 /** Versions that one subject may have. Each is looked at when the next one is checked. */
 export const MAX_VERSIONS = 1_000;
+/** A subject with its versions and their referrers has to fit into one message of the server (1 MB). */
+const MAX_SUBJECT_BYTES = 900 * 1024;
+/** Readers take ids of nine digits from what messages name. */
+export const MAX_ID = 999_999_999;
+/** Of int32. */
+const MAX_VERSION = 2_147_483_647;
 
 /** A schema as it is stored, with what it imports. */
 export interface StoredSchema {
@@ -78,15 +84,15 @@ export interface RegisterOptions {
   readonly now: Date;
   /** Of a subject in mode IMPORT, and of no other. */
   readonly id?: number | undefined;
+  /** Of a subject in mode IMPORT any that is free; of another the one that it is going to be. */
   readonly version?: number | undefined;
 }
 
-/** Keys that registering `candidate` reads in any case. */
+/** Keys that registering `candidate` reads in any case, beside {@linkcode settingsKeys}. */
 export function keysOfRegistration(subject: string, candidate: Candidate, id?: number): Key[] {
   const { guid, references } = candidate;
   return [
     subjectKey(subject),
-    ...settingsKeys(subject),
     { subject: `${schemaId.subject}.${guid}`, contract: schemaId },
     lastIdKey,
     ...(id === undefined ? [] : [schemaKey(id)]),
@@ -122,7 +128,7 @@ export function register(
     if (found.length > 0) return nothing({ kind: "incompatible", mode: compatibility, found });
   }
   const { id, messages } = storeSchema(view, candidate, options.id);
-  const version = options.version ?? Math.max(0, ...doc.versions.map((it) => it.version)) + 1;
+  const version = options.version ?? nextVersion(doc);
   const { by: registeredBy, now } = options;
   const added = create(SchemaVersionSchema, {
     version,
@@ -134,16 +140,23 @@ export function register(
   const removedIds = doc.removedIds.filter((removed) => removed !== id);
   const changed = { ...doc, versions, removedIds };
   const referrer = create(SchemaReferrerSchema, { subject, version, id });
+  const docs = changeReferrers(view, { changed, references: candidate.references }, (list) => [
+    ...list,
+    referrer,
+  ]);
+  const full = docs.find((it) => toBinary(SchemaSubjectSchema, it).length > MAX_SUBJECT_BYTES);
+  if (full !== undefined) {
+    const text = `Subject ${JSON.stringify(full.name)} has as many versions and schemas that import them as it takes`;
+    return nothing({ kind: "refused", error: new RegistryError(RegistryCode.TooLarge, text) });
+  }
   return {
-    messages: [
-      ...messages,
-      write(changed),
-      ...referenced(view, candidate.references).map((other) => {
-        return write(withReferrers(other.doc, other.versions, (referrers) => [...referrers, referrer]));
-      }),
-    ],
+    messages: [...messages, ...docs.map(write)],
     result: { kind: "registered", id, version, isNew: true },
   };
+}
+
+function nextVersion({ versions }: SchemaSubject): number {
+  return Math.max(0, ...versions.map(({ version }) => version)) + 1;
 }
 
 /** Stores a schema without making it a version of anything: for messages that nobody was asked about. */
@@ -183,27 +196,17 @@ export function remove(
   const versions = permanent
     ? doc.versions.filter((it) => !gone.has(it.version))
     : doc.versions.map((it) => (gone.has(it.version) ? { ...it, deleted: true } : it));
-  const removedIds = permanent ? [...doc.removedIds, ...affected.map(({ id }) => id)] : doc.removedIds;
+  const removedIds = permanent
+    ? [...new Set([...doc.removedIds, ...affected.map(({ id }) => id)])]
+    : doc.removedIds;
   const isMine = (it: { subject: string; version: number }) => it.subject === subject && gone.has(it.version);
-  return {
-    messages: [
-      write({ ...doc, versions, removedIds }),
-      ...referenced(view, references)
-        .filter((other) => other.doc.name !== subject)
-        .map((other) => {
-          return write(withReferrers(other.doc, other.versions, (list) => list.filter((it) => !isMine(it))));
-        }),
-    ],
-    result: { kind: "deleted", versions: [...gone] },
-  };
+  const changed = { ...doc, versions, removedIds };
+  const docs = changeReferrers(view, { changed, references }, (list) => list.filter((it) => !isMine(it)));
+  return { messages: docs.map(write), result: { kind: "deleted", versions: [...gone] } };
 }
 
-/** Keys that deleting reads in any case. */
-export function keysOfDeletion(subject: string): Key[] {
-  return [subjectKey(subject), ...settingsKeys(subject)];
-}
-
-export function settingsKeys(subject: string): Key[] {
+/** What holds for a subject is in these. Nothing that is decided on it writes them, so no guard tells that they changed. */
+export function settingsKeys(subject: string): Key<typeof SchemaSettingsSchema>[] {
   return [settingsKey(subject), globalSettingsKey];
 }
 
@@ -253,8 +256,21 @@ function refusal(
   if (id !== undefined && knownId === undefined && view.get(schemaKey(id)) !== undefined) {
     return new RegistryError(RegistryCode.IdMismatch, `Id ${id} is another schema's`);
   }
+  if (knownId === undefined && (id ?? nextId(view)) > MAX_ID) {
+    return notPermitted(`No id is left: they end at ${MAX_ID}`);
+  }
   if (version !== undefined && doc.versions.some((it) => it.version === version)) {
     return notPermitted(`Subject ${name} already has a version ${version}`);
+  }
+  const next = nextVersion(doc);
+  if (mode !== "IMPORT" && version !== undefined && version !== next) {
+    return new RegistryError(
+      RegistryCode.InvalidSchema,
+      `The next version of subject ${name} is ${next} and not ${version}`,
+    );
+  }
+  if ((version ?? next) > MAX_VERSION) {
+    return notPermitted(`Subject ${name} has no version left: they end at ${MAX_VERSION}`);
   }
   for (const reference of candidate.references) {
     const versions = view.get(subjectKey(reference.subject))?.versions ?? [];
@@ -319,42 +335,42 @@ function storeSchema(
 ): { id: number; messages: Outgoing[] } {
   const known = view.get(guidKey(guid))?.id;
   if (known !== undefined) return { id: known, messages: [] };
-  const last = view.get(lastIdKey)?.id ?? 0;
-  const id = explicitId ?? last + 1;
+  const next = nextId(view);
+  const id = explicitId ?? next;
   return {
     id,
     messages: [
-      message(lastIdKey.contract, "schema", { id: Math.max(last, id) }),
+      message(lastIdKey.contract, "schema", { id: Math.max(next - 1, id) }),
       message(schema, String(id), { id, guid, fileSet, text, references: [...references] }),
       message(schemaId, guid, { id }),
     ],
   };
 }
 
-/** The subjects that `references` name, each with the versions that are meant. */
-function referenced(
-  view: RegistryView,
-  references: readonly Reference[],
-): { doc: SchemaSubject; versions: ReadonlySet<number> }[] {
-  const bySubject = Map.groupBy(references, ({ subject }) => subject);
-  return [...bySubject].flatMap(([subject, list]) => {
-    const doc = view.get(subjectKey(subject));
-    return doc === undefined ? [] : [{ doc, versions: new Set(list.map(({ version }) => version)) }];
-  });
+function nextId(view: RegistryView): number {
+  return (view.get(lastIdKey)?.id ?? 0) + 1;
 }
 
 type Referrers = SchemaVersion["referrers"];
 
-function withReferrers(
-  doc: SchemaSubject,
-  chosen: ReadonlySet<number>,
+/** `changed`, and the other subjects that `references` name, with the referrers of the versions that are meant changed. */
+function changeReferrers(
+  view: RegistryView,
+  { changed, references }: { changed: SchemaSubject; references: readonly Reference[] },
   change: (referrers: Referrers) => Referrers,
-): SchemaSubject {
-  const versions = doc.versions.map((it) => {
-    if (!chosen.has(it.version)) return it;
-    return { ...it, referrers: change(it.referrers) };
-  });
-  return { ...doc, versions };
+): SchemaSubject[] {
+  // A version may import an earlier one of its own subject: that is one document, not two.
+  const docs = new Map([[changed.name, changed]]);
+  for (const [subject, list] of Map.groupBy(references, (it) => it.subject)) {
+    const doc = docs.get(subject) ?? view.get(subjectKey(subject));
+    if (doc === undefined) continue;
+    const chosen = new Set(list.map(({ version }) => version));
+    const versions = doc.versions.map((it) => {
+      return chosen.has(it.version) ? { ...it, referrers: change(it.referrers) } : it;
+    });
+    docs.set(subject, { ...doc, versions });
+  }
+  return [...docs.values()];
 }
 
 function write(doc: SchemaSubject): Outgoing {

@@ -12,6 +12,7 @@ export {
   compatibilityOf,
   DEFAULT_COMPATIBILITY,
   guidKey as storedGuid,
+  MAX_ID,
   modeOf,
   normalizes,
   type RegistryView,

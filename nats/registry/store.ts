@@ -13,7 +13,6 @@ import { SCHEMAS_STREAM, subjectKey } from "./bucket.ts";
 import {
   type Candidate,
   type Deleted,
-  keysOfDeletion,
   keysOfRegistration,
   type Registered,
   type RegisterOptions,
@@ -22,6 +21,7 @@ import {
   remove,
   type StoredSchema,
   schemaKey,
+  settingsKeys,
   store,
   type Unread,
 } from "./decide.ts";
@@ -55,7 +55,7 @@ export class SchemaStore implements AsyncDisposable {
     options: RegisterOptions & { signal?: AbortSignal },
   ): Promise<Exclude<Registered, Unread>> {
     const keys = keysOfRegistration(subject, candidate, options.id);
-    return this.#decide(keys, (view) => register(view, { subject, candidate }, options), options);
+    return this.#decideFor(subject, keys, (view) => register(view, { subject, candidate }, options), options);
   }
 
   /** Stores a schema that is no version of anything, and resolves with its id. */
@@ -73,7 +73,7 @@ export class SchemaStore implements AsyncDisposable {
     subject: string,
     options: { version?: number | undefined; permanent?: boolean; signal?: AbortSignal },
   ): Promise<Exclude<Deleted, Unread>> {
-    return this.#decide(keysOfDeletion(subject), (view) => remove(view, subject, options), options);
+    return this.#decideFor(subject, [subjectKey(subject)], (view) => remove(view, subject, options), options);
   }
 
   /** Carries out any other decision on the registry's keys. */
@@ -105,6 +105,27 @@ export class SchemaStore implements AsyncDisposable {
     this.#schemas.set(id, stored);
     if (this.#schemas.size > MAX_CACHED) this.#schemas.delete(this.#schemas.keys().next().value ?? id);
     return stored;
+  }
+
+  /**
+   * What a decision reads and does not write has no guard, and a ledger may have it in memory for some seconds: the settings
+   * are read from the leader each time, so that one that was set holds for whoever comes next, in any process.
+   */
+  async #decideFor<T extends { kind: string }>(
+    subject: string,
+    keys: readonly Key[],
+    decide: (view: RegistryView) => Decision<T>,
+    options: { signal?: AbortSignal },
+  ): Promise<Exclude<T, Unread>> {
+    const settings = new Map(
+      await Promise.all(
+        settingsKeys(subject).map(async (key) => [key.subject, await this.read(key)] as const),
+      ),
+    );
+    const get = (view: RegistryView, key: Key) => {
+      return settings.has(key.subject) ? settings.get(key.subject) : view.get(key);
+    };
+    return this.#decide(keys, (view) => decide({ ...view, get: (key) => get(view, key) as never }), options);
   }
 
   async #decide<T extends { kind: string }>(
