@@ -1,7 +1,13 @@
-import type { Context, MiddlewareHandler } from "hono";
+import type { Context, Hono, MiddlewareHandler } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { type Env, type Problem, toProblem } from "../../lib/mod.ts";
-import { RegistryCode, RegistryError } from "../../nats/mod.ts";
+import {
+  isUnavailable,
+  LedgerBusyError,
+  LedgerTimeoutError,
+  RegistryCode,
+  RegistryError,
+} from "../../nats/mod.ts";
 
 /** What clients of a schema registry send and ask for. */
 const types = [
@@ -57,15 +63,25 @@ export function answerCause(cause: Error, context: Context<Env>): Response {
     return answerError(context, status as ContentfulStatusCode, cause.code, cause.message, retry);
   }
   const problem = toProblem(cause, context);
-  return answerError(context, statusOf(problem), codeOf(problem), problem.message, problem.headers);
+  const code = codeOf(problem, cause);
+  const status = code < 1_000 ? problem.status : (Math.floor(code / 100) as ContentfulStatusCode);
+  return answerError(context, status, code, problem.message, problem.headers);
 }
 
-function statusOf(problem: Problem): ContentfulStatusCode {
-  return problem.status === 413 ? 422 : problem.status;
-}
-
-function codeOf({ status }: Problem): number {
+function codeOf({ status }: Problem, cause: Error): number {
   if (status === 413) return RegistryCode.TooLarge;
-  if (status === 500) return RegistryCode.Store;
-  return status;
+  if (cause instanceof LedgerTimeoutError || cause instanceof LedgerBusyError) return RegistryCode.Timeout;
+  return status === 500 || isUnavailable(cause) ? RegistryCode.Store : status;
+}
+
+/** 405 with the methods that there are, if there are any; else 404. */
+export function answerUnknown(context: Context<Env>, app: Hono<Env>): Response {
+  const { method, path } = context.req;
+  const allowed = ["GET", "POST", "PUT", "DELETE"].filter((other) => {
+    const [matches] = app.router.match(other, path);
+    return matches.some(([[, route]]) => route.method === other);
+  });
+  if (allowed.length === 0) return answerError(context, 404, 404, `There is no ${path}`);
+  const allow = allowed.join(", ");
+  return answerError(context, 405, 405, `${path} takes ${allow} and not ${method}`, { allow });
 }

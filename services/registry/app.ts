@@ -1,7 +1,7 @@
 import type { Hono } from "hono";
 import type { Env } from "../../lib/mod.ts";
 import { limitAccess, type Tokens } from "./access.ts";
-import { answer, answerCause, answerError, checkContentType } from "./answer.ts";
+import { answer, answerCause, answerUnknown, checkContentType } from "./answer.ts";
 import { compatibilityRoutes } from "./compatibility.ts";
 import type { Registry } from "./registry.ts";
 import { schemaRoutes } from "./schemas.ts";
@@ -17,9 +17,7 @@ export const MAX_REGISTRY_BODY_BYTES = 1024 * 1024;
  */
 export function routes(app: Hono<Env>, options: Registry & Tokens): Hono<Env> {
   app.onError(answerCause);
-  app.notFound((context) =>
-    answerError(context, 404, 404, `There is no ${context.req.method} ${context.req.path}`),
-  );
+  app.notFound((context) => answerUnknown(context, app));
   app.use(checkContentType());
   app.use(limitAccess(options));
   app.get("/", (context) => answer(context, {}));

@@ -1,4 +1,4 @@
-import { clone, type DescFile, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { clone, create, type DescFile, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   type FileDescriptorProto,
   FileDescriptorProtoSchema,
@@ -35,6 +35,8 @@ export interface SentSchema {
 /** A schema with what it imports has to fit into one message of the server (1 MB), beside its text. */
 export const MAX_SCHEMA_BYTES = 400 * 1024;
 const MAX_STORED_BYTES = 900 * 1024;
+/** What the compiler does takes the square of a line's length: two seconds for one of so many characters. */
+const MAX_LINE = 8 * 1024;
 /** Imports of one schema, each of which is read and compiled with it. */
 const MAX_REFERENCES = 100;
 
@@ -52,8 +54,8 @@ export async function toCandidate(
   { store, compiler }: { store: SchemaStore; compiler: Compiler },
 ): Promise<Candidate> {
   if (schema.trim() === "") throw invalid("it is empty");
-  if (schema.length > MAX_SCHEMA_BYTES)
-    throw tooLarge(`it has ${schema.length} characters, and ${MAX_SCHEMA_BYTES} may be`);
+  const bytes = Buffer.byteLength(schema);
+  if (bytes > MAX_SCHEMA_BYTES) throw tooLarge(`it has ${bytes} bytes, and ${MAX_SCHEMA_BYTES} may be`);
   const { references, imports } = await resolve(store, sent);
   const isDescriptor = base64.test(schema.trim());
   const compiled = isDescriptor
@@ -62,12 +64,21 @@ export async function toCandidate(
   const file = normalize ? normalizedFile(compiled) : compiled;
   const fileSet = toBinary(FileDescriptorSetSchema, toFileSet(file));
   const text = isDescriptor || normalize ? "" : schema;
-  if (fileSet.length + text.length > MAX_STORED_BYTES) {
-    throw tooLarge(
-      `it has ${fileSet.length + text.length} bytes with what it imports, and ${MAX_STORED_BYTES} may be`,
-    );
+  const stored = fileSet.length + (text === "" ? 0 : bytes);
+  if (stored > MAX_STORED_BYTES) {
+    throw tooLarge(`it has ${stored} bytes with what it imports, and ${MAX_STORED_BYTES} may be`);
   }
+  checkReadable(fileSet);
   return { guid: schemaGuid(file.proto, references), file, fileSet, text, references };
+}
+
+/** What nobody could read again must not be stored: its subject would be lost with it. */
+function checkReadable(fileSet: Uint8Array): void {
+  try {
+    fromFileSet(fromBinary(FileDescriptorSetSchema, fileSet));
+  } catch (cause) {
+    throw invalid("it cannot be read once it is stored", { cause });
+  }
 }
 
 /** Files by the name they are imported under. */
@@ -83,6 +94,7 @@ async function resolve(
   const references: Reference[] = [];
   for (const { name, subject, version: wanted } of sent) {
     if (!isImportPath(name)) throw invalid(`reference ${JSON.stringify(name)} is no import path`);
+    if (isWellKnown(name)) throw invalid(`${name} is a well-known type, which needs no reference`);
     const versions = (await store.subject(subject))?.versions.filter(({ deleted }) => !deleted) ?? [];
     const found = wanted === -1 ? versions.at(-1) : versions.find(({ version }) => version === wanted);
     const stored = found && (await store.schema(found.id));
@@ -92,7 +104,16 @@ async function resolve(
       );
     }
     references.push({ name, subject, version: found.version });
-    for (const file of renamed(toFileSet(stored.file), name).file) add(imports, file);
+    for (const file of renamed(toFileSet(stored.file), name).file) {
+      add(imports, file);
+    }
+  }
+  const bytes = toBinary(
+    FileDescriptorSetSchema,
+    create(FileDescriptorSetSchema, { file: [...imports.values()] }),
+  );
+  if (bytes.length > MAX_STORED_BYTES) {
+    throw tooLarge(`what it refers to has ${bytes.length} bytes, and ${MAX_STORED_BYTES} may be`);
   }
   return { references, imports };
 }
@@ -113,14 +134,21 @@ function add(imports: Map<string, FileDescriptorProto>, file: FileDescriptorProt
 }
 
 async function fromText(text: string, imports: Imports, compiler: Compiler): Promise<DescFile> {
+  const long = text.split("\n").findIndex((line) => line.length > MAX_LINE);
+  if (long >= 0) throw invalid(`line ${long + 1} has more than ${MAX_LINE} characters`);
   const name = ownName(imports);
-  return fileOf(await compiler.compile({ ...textOf(imports), [name]: text }), name);
+  return fileOf(await compiler.compile(sourcesOf(imports, name, text)), name);
 }
 
-/** What it imports, as text. */
-function textOf(imports: Imports): Sources {
-  const files = [...imports.values()];
-  return Object.fromEntries(files.map((file) => [file.name, printFile(linked(file, imports))]));
+/** What the compiler is given: what a schema imports, and the schema itself. */
+function sourcesOf(imports: Imports, name: string, text: string): Sources {
+  const paths = [...imports.keys(), name];
+  for (const path of [...paths, "buf.yaml"]) {
+    const below = paths.find((other) => other.startsWith(`${path}/`));
+    if (below !== undefined) throw invalid(`${below} cannot be imported: ${path} is a file, and no folder`);
+  }
+  const printed = [...imports.values()].map((file) => [file.name, printFile(linked(file, imports))]);
+  return { ...Object.fromEntries(printed), [name]: text };
 }
 
 async function fromDescriptor(text: string, imports: Imports, compiler: Compiler): Promise<DescFile> {
@@ -130,12 +158,15 @@ async function fromDescriptor(text: string, imports: Imports, compiler: Compiler
   } catch (cause) {
     throw invalid("it is neither .proto text nor a FileDescriptorProto in base64", { cause });
   }
+  // What is text by chance, or of a later language, is not to be taken for an empty file.
+  if (own.$unknown !== undefined && own.$unknown.length > 0)
+    throw invalid("its descriptor has fields that no FileDescriptorProto has");
   const taken = imports.has(own.name) || isWellKnown(own.name) || !isImportPath(own.name);
   if (taken && own.dependency.includes(own.name))
     throw invalid(`imports go in a circle: ${own.name} imports itself`);
   if (taken) own.name = ownName(imports);
   const file = linked(own, imports);
-  const compiled = await compiler.compile({ ...textOf(imports), [own.name]: printFile(file) });
+  const compiled = await compiler.compile(sourcesOf(imports, own.name, printFile(file)));
   // A descriptor can say what no text can; then the text is another schema, or none.
   if (schemaGuid(fileOf(compiled, own.name).proto) !== schemaGuid(own)) {
     throw invalid("its descriptor is none that a compiler makes");
@@ -157,14 +188,18 @@ function linked(own: FileDescriptorProto, imports: Imports): DescFile {
   try {
     return fromFileSet({ $typeName: "google.protobuf.FileDescriptorSet", file: [...needed.values(), own] });
   } catch (cause) {
-    if (cause instanceof InvalidSchemaError) throw invalid(cause.message, { cause });
+    if (cause instanceof InvalidSchemaError)
+      throw invalid(cause.message || "its descriptor is none that a compiler makes", { cause });
     throw cause;
   }
 }
 
 /** What is registered has no name of its own in its text; an import has none of these. */
 function ownName(imports: Imports): string {
-  for (let name = "schema.proto"; ; name = `_${name}`) if (!imports.has(name)) return name;
+  const taken = [...imports.keys()];
+  for (let name = "schema.proto"; ; name = `_${name}`) {
+    if (!taken.some((path) => `${path}/`.startsWith(`${name}/`))) return name;
+  }
 }
 
 function normalizedFile(file: DescFile): DescFile {

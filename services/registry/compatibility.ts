@@ -34,9 +34,9 @@ async function verdict(
 ) {
   const { req } = context;
   const subject = subjectIn(req);
+  const sent = await readSchema(req);
   const mode = compatibilityOf(await settingsOf(registry, subject), subject);
   const versions = choose(await liveVersions(registry, subject));
-  const sent = await readSchema(req);
   const { file } = await toCandidate({ ...sent, normalize: flag(req, "normalize") }, registry);
   const found = check(mode, file, versions);
   return {

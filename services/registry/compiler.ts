@@ -6,8 +6,11 @@ import { CompileError, compile, type FileSet, type Sources } from "../../schemas
 const MAX_RUNNING = 2;
 /** Compilations that wait. At a tenth of a second each, the last one has waited long enough. */
 const MAX_WAITING = 64;
-/** Sources whose result is kept. */
+/** Sources whose result is kept, and how long they may be: a descriptor takes some ten times as much memory. */
 const MAX_CACHED = 500;
+const MAX_CACHED_LENGTH = 32 * 1024;
+/** Faults that are told of: what is another language has one in each line. */
+const MAX_FAULTS = 20;
 
 /** Compiles `.proto` text, the same text once. */
 export class Compiler {
@@ -23,17 +26,23 @@ export class Compiler {
 
   /** @throws {RegistryError} With each fault's file, line and column, or if too many others wait. */
   compile(sources: Sources): Promise<FileSet> {
-    const hash = createHash("sha256")
-      .update(JSON.stringify(Object.entries(sources).sort()))
-      .digest("hex");
+    const all = JSON.stringify(Object.entries(sources).sort());
+    const hash = createHash("sha256").update(all).digest("hex");
     const known = this.#compiled.get(hash);
     if (known !== undefined) return known;
-    const compiling = this.#inTurn(() => compile(sources, { folder: this.#folder })).catch((cause) => {
-      // A fault of the text is the same next time, but cheap to find again; anything else may not be.
-      this.#compiled.delete(hash);
-      if (!(cause instanceof CompileError)) throw cause;
-      throw new RegistryError(RegistryCode.InvalidSchema, `Invalid schema: ${cause.message}`, { cause });
-    });
+    const compiling = this.#inTurn(() => compile(sources, { folder: this.#folder })).then(
+      (files) => {
+        if (all.length > MAX_CACHED_LENGTH) this.#compiled.delete(hash);
+        return files;
+      },
+      (cause) => {
+        // A fault of the text is the same next time, but cheap to find again; anything else may not be.
+        this.#compiled.delete(hash);
+        if (!(cause instanceof CompileError)) throw cause;
+        const message = `Invalid schema: ${firstFaults(cause.message)}`;
+        throw new RegistryError(RegistryCode.InvalidSchema, message, { cause });
+      },
+    );
     this.#compiled.set(hash, compiling);
     if (this.#compiled.size > MAX_CACHED) this.#compiled.delete(this.#compiled.keys().next().value ?? "");
     return compiling;
@@ -53,4 +62,10 @@ export class Compiler {
       else next();
     }
   }
+}
+
+function firstFaults(text: string): string {
+  const lines = text.split("\n");
+  const more = lines.length - MAX_FAULTS;
+  return [...lines.slice(0, MAX_FAULTS), ...(more > 0 ? [`and ${more} more`] : [])].join("\n");
 }

@@ -1,7 +1,7 @@
 import type { HonoRequest } from "hono";
 import { z } from "zod";
 import type { SchemaSubject, SchemaVersion } from "../../gen/shop/registry/v1/schema_subject_pb.ts";
-import { RegistryCode, RegistryError, subjectNotFound, versionNotFound } from "../../nats/mod.ts";
+import { MAX_ID, RegistryCode, RegistryError, subjectNotFound, versionNotFound } from "../../nats/mod.ts";
 import type { Reference } from "../../schemas/mod.ts";
 
 /** Longer names are no key of a bucket's. */
@@ -21,7 +21,7 @@ const SchemaBody = z.object({
   schema: z.string(),
   schemaType: z.string().nullish(),
   references: z.array(ReferenceBody).nullish(),
-  id: z.int().min(-1).max(MAX_INT).nullish(),
+  id: z.int().min(-1).max(MAX_ID).nullish(),
   version: z.int().min(-1).max(MAX_INT).nullish(),
   /** Rules that clients would carry out on data. There are none here, and to drop them would be to break a promise. */
   ruleSet: Absent,
@@ -85,15 +85,31 @@ export async function readJson<S extends z.ZodType>(
  * @throws {RegistryError} 42208 for what can be the name of none.
  */
 export function subjectIn(request: HonoRequest): string {
-  return checkSubject(request.param("subject") ?? "");
+  const name = checkSubject(request.param("subject") ?? "");
+  // What is no UTF-8 once it is decoded would be left as it is, and be another subject's name.
+  if (isEncoded(new URL(request.url).pathname)) return name;
+  throw invalidSubject(name, "its percent-encoding is none of UTF-8");
+}
+
+function isEncoded(path: string): boolean {
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export function checkSubject(text: string): string {
   const name = text.startsWith(":.:") ? text.slice(3) : text;
   const reason = subjectFault(name);
   if (reason === undefined) return name;
+  throw invalidSubject(text, reason);
+}
+
+function invalidSubject(text: string, reason: string): RegistryError {
   const shown = JSON.stringify(text.slice(0, MAX_SUBJECT_LENGTH));
-  throw new RegistryError(
+  return new RegistryError(
     RegistryCode.InvalidSubject,
     `The specified subject ${shown} is not valid: ${reason}`,
   );
@@ -103,6 +119,7 @@ function subjectFault(name: string): string | undefined {
   if (name === "") return "it is empty";
   if (Buffer.byteLength(name) > MAX_SUBJECT_LENGTH) return `it is longer than ${MAX_SUBJECT_LENGTH} bytes`;
   if (/\p{Cc}|\p{Cs}|\uFFFD/u.test(name)) return "it has control characters, or is not UTF-8";
+  if (name === "." || name === "..") return "it is no part of a path";
   if (name === "__GLOBAL" || name === "__EMPTY") return "the name is reserved";
   return name.startsWith(":.") ? "there is no context but the default one" : undefined;
 }

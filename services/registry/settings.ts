@@ -23,10 +23,11 @@ type Settings = MessageShape<typeof SchemaSettingsSchema>;
 type Change = Partial<Pick<Settings, "compatibility" | "mode" | "normalize">>;
 
 const upper = z.string().transform((text) => text.toUpperCase());
-const LevelBody = z.object({
-  compatibility: upper.pipe(z.enum(modes)).optional(),
-  normalize: z.boolean().nullish(),
-});
+const LevelBody = z
+  .object({ compatibility: upper.pipe(z.enum(modes)).nullish(), normalize: z.boolean().nullish() })
+  .refine(({ compatibility, normalize }) => (compatibility ?? normalize ?? undefined) !== undefined, {
+    message: 'send "compatibility" or "normalize"',
+  });
 const ModeBody = z.object({ mode: upper.pipe(z.enum(subjectModes)) });
 
 /** `/config` and `/mode`: what holds for one subject, and for those that have nothing of their own. */
@@ -38,29 +39,25 @@ export function settingsRoutes(app: Hono<Env>, registry: Registry): void {
       const own = await store.read(keyIn(context));
       const global = await inherited(context, registry);
       const level = own?.compatibility ?? global?.compatibility ?? fallback(context, DEFAULT_COMPATIBILITY);
-      if (level === undefined) throw notSet(context, RegistryCode.NoSubjectConfig, "compatibility level");
-      return answer(context, levelJson(level, own?.normalize ?? global?.normalize));
+      return answer(context, levelJson(context, level, own?.normalize ?? global?.normalize));
     });
 
     app.put(path, async (context) => {
       const body = await readJson(context.req, LevelBody, RegistryCode.InvalidLevel);
       const change: Change = {
-        ...(body.compatibility !== undefined && { compatibility: body.compatibility }),
+        ...(typeof body.compatibility === "string" && { compatibility: body.compatibility }),
         ...(typeof body.normalize === "boolean" && { normalize: body.normalize }),
       };
       await set(context, registry, change);
-      return answer(context, {
-        ...(body.compatibility !== undefined && { compatibility: body.compatibility }),
-        ...(typeof body.normalize === "boolean" && { normalize: body.normalize }),
-      });
+      return answer(context, change);
     });
 
     app.delete(path, async (context) => {
       const own = await store.read(keyIn(context));
       const level = own?.compatibility ?? fallback(context, DEFAULT_COMPATIBILITY);
-      if (level === undefined) throw notSet(context, RegistryCode.NoSubjectConfig, "compatibility level");
+      const before = levelJson(context, level, own?.normalize);
       await set(context, registry, { compatibility: undefined, normalize: undefined });
-      return answer(context, levelJson(level, own?.normalize));
+      return answer(context, before);
     });
   }
 
@@ -91,8 +88,14 @@ export function settingsRoutes(app: Hono<Env>, registry: Registry): void {
   }
 }
 
-function levelJson(compatibilityLevel: string, normalize: boolean | undefined) {
-  return { compatibilityLevel, ...(normalize !== undefined && { normalize }) };
+/** @throws {RegistryError} 40408 if neither is set. */
+function levelJson(context: Context<Env>, level: string | undefined, normalize: boolean | undefined) {
+  if ((level ?? normalize) === undefined)
+    throw notSet(context, RegistryCode.NoSubjectConfig, "compatibility level");
+  return {
+    ...(level !== undefined && { compatibilityLevel: level }),
+    ...(normalize !== undefined && { normalize }),
+  };
 }
 
 function isGlobal({ req }: Context<Env>): boolean {

@@ -21,7 +21,8 @@ export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
 
   app.get("/subjects", async (context) => {
     const { req } = context;
-    const prefix = req.query("subjectPrefix") ?? "";
+    // Clients write the default context, which is the only one, and all contexts, in front of it.
+    const prefix = (req.query("subjectPrefix") ?? "").replace(/^:[.*]:/, "");
     const shown = shownVersions(context);
     const subjects = (await mirror.subjects())
       .filter(({ name, versions }) => name.startsWith(prefix) && versions.some(shown))
@@ -33,10 +34,10 @@ export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
 
   app.post("/subjects/:subject", async (context) => {
     const subject = subjectIn(context.req);
+    const sent = await readSchema(context.req);
     const doc = await store.subject(subject);
     const versions = (doc?.versions ?? []).filter(({ deleted }) => !deleted || flag(context.req, "deleted"));
     if (versions.length === 0) throw subjectNotFound(subject);
-    const sent = await readSchema(context.req);
     const { guid } = await toCandidate({ ...sent, normalize: await normalize(context, registry) }, registry);
     for (const version of versions.toReversed()) {
       const stored = await schemaOf(registry, version);
