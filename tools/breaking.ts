@@ -14,7 +14,7 @@ starts. For each message that is stored it says who reads it.
 
 Environment:
   BUF_AGAINST  what to compare with, as buf names it: .git#branch=main, .git#tag=v1, .git#ref=<commit>, a folder.
-               Default: the branch main, else origin/main`;
+               Default: the branch main, else origin/main, else the last commit`;
 
 /** What a message would be, for one that would break somebody. */
 export interface Break {
@@ -88,11 +88,13 @@ async function main(
   return 1;
 }
 
+/** Where there is no main branch, as in a checkout of one commit, what is not committed can still be compared. */
 function defaultBranch(): string {
-  const { status } = spawnSync("git", ["rev-parse", "--verify", "--quiet", "refs/heads/main"], {
-    cwd: projectFolder,
-  });
-  return status === 0 ? ".git#branch=main" : ".git#ref=origin/main";
+  const exists = (ref: string) => {
+    return spawnSync("git", ["rev-parse", "--verify", "--quiet", ref], { cwd: projectFolder }).status === 0;
+  };
+  if (exists("refs/heads/main")) return ".git#branch=main";
+  return exists("refs/remotes/origin/main") ? ".git#ref=origin/main" : ".git#ref=HEAD";
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));
