@@ -14,7 +14,7 @@ export type Stream = NodeJS.WritableStream & { readonly isTTY?: boolean };
 export type ExitCode = 0 | 1 | 2;
 
 /** A line fits a terminal of this width. */
-const WIDTH = 100;
+export const LINE_WIDTH = 100;
 
 export function print({ out }: Output, text: string): void {
   out.write(`${text}\n`);
@@ -54,7 +54,7 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
 
 /** At most as long as a line, less `indent`. */
 export function shorten(text: string, indent = 0): string {
-  const room = WIDTH - indent;
+  const room = LINE_WIDTH - indent;
   return text.length <= room ? text : `${text.slice(0, room - 1)}…`;
 }
 

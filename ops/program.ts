@@ -1,11 +1,13 @@
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { Command, CommanderError } from "commander";
+import { addCatalog } from "./catalog.ts";
 import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
 import { addDeadLetters } from "./dead_letters.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
+import { addSchema } from "./schema.ts";
 
 /** What a command works with. */
 export interface Context {
@@ -44,8 +46,10 @@ export async function runOps(
       writeOut: (text) => void output.out.write(text),
       writeErr: (text) => void output.err.write(text),
     });
+  addCatalog(program, context);
   addDeadLetters(program, context);
   addReconcile(program, context);
+  addSchema(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
   } catch (cause) {
