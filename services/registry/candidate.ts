@@ -61,6 +61,8 @@ export async function toCandidate(
   const compiled = isDescriptor
     ? await fromDescriptor(schema.trim(), imports, compiler)
     : await fromText(schema, imports, compiler);
+  // The compiler takes some texts of no language for an empty file.
+  if (isEmpty(compiled.proto)) throw invalid("it declares nothing");
   const file = normalize ? normalizedFile(compiled) : compiled;
   const fileSet = toBinary(FileDescriptorSetSchema, toFileSet(file));
   const text = isDescriptor || normalize ? "" : schema;
@@ -70,6 +72,10 @@ export async function toCandidate(
   }
   checkReadable(fileSet);
   return { guid: schemaGuid(file.proto, references), file, fileSet, text, references };
+}
+
+function isEmpty({ messageType, enumType, service, extension, dependency }: FileDescriptorProto): boolean {
+  return [messageType, enumType, service, extension, dependency].every(({ length }) => length === 0);
 }
 
 /** What nobody could read again must not be stored: its subject would be lost with it. */
