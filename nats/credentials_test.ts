@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { DescFile } from "@bufbuild/protobuf";
 import { headers, type NatsConnection, PermissionViolationError } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, startNats, until } from "../test/support/mod.ts";
@@ -8,7 +9,9 @@ import { applyTopology, consumerConfig } from "./apply.ts";
 import { commit, newHeaders } from "./commit.ts";
 import { readSeed, seedFile, writeCredentials } from "./credential_files.ts";
 import { authorizationBlock, inboxOf, OPERATOR, permissionsOf } from "./credentials.ts";
-import { servicesOf, type Topology, topology } from "./topology.ts";
+import { registrationKeys } from "./registry/keys.ts";
+import { globalSettingsKey, SCHEMAS, SCHEMAS_STREAM, settingsKey, subjectKey } from "./registry/mod.ts";
+import { publishedBy, servicesOf, type Topology, topology } from "./topology.ts";
 
 const services = servicesOf(topology);
 const { streams, consumers, views = [] } = topology;
@@ -131,10 +134,33 @@ function foreignPublishes(me: string): string[] {
           ? []
           : [`$JS.API.CONSUMER.INFO.${stream}.${service}`]),
       ]),
+    ...foreignKeys(me),
     ...services.filter((it) => it !== me).map((it) => `${inboxOf(it)}.guess`),
     ..."$JS.API.INFO $JS.API.STREAM.LIST $JS.API.STREAM.NAMES $JS.API.META.LEADER.STEPDOWN".split(" "),
     ..."$SYS.REQ.SERVER.PING $KV.x.y _INBOX.guess watch.checkout.state.o1 anything.else".split(" "),
   ];
+}
+
+/** Of the registry's bucket: how it is managed, what is compatible, and the subjects of what others store. */
+function foreignKeys(me: string): string[] {
+  const stream = SCHEMAS_STREAM;
+  if (me === "registry") return manage(stream);
+  const own = new Set(
+    publishedBy(me).flatMap(({ subject, schema }) => [subject, ...importPaths(schema.file)]),
+  );
+  const others = (topology.contracts ?? []).filter(({ subject }) => !own.has(subject));
+  return [
+    ...manage(stream),
+    `$JS.API.STREAM.INFO.${stream}`,
+    `$KV.${SCHEMAS}`,
+    globalSettingsKey.subject,
+    ...[...own, "any"].map((subject) => settingsKey(subject).subject),
+    ...["any", ...others.map(({ subject }) => subject)].map((subject) => subjectKey(subject).subject),
+  ];
+}
+
+function importPaths(file: DescFile): string[] {
+  return file.dependencies.flatMap((imported) => [imported.proto.name, ...importPaths(imported)]);
 }
 
 function foreignSubscriptions(me: string): string[] {
@@ -195,6 +221,17 @@ describe.each(services)("the credential of %s", (me) => {
       expect((await jsm.streams.getMessage(name, last))?.string()).toBe("mine");
       expect((await jsm.direct.getMessage(name, last))?.string()).toBe("mine");
       expect((await jsm.streams.info(name)).config.name).toBe(name);
+    });
+
+  const [published] = publishedBy(me);
+  if (published !== undefined)
+    it("registers the schemas of what it stores", async () => {
+      const { connection } = await as(me);
+      const keys = registrationKeys(publishedBy(me)).map((key) => key.replace("*", `try-${me}`));
+      for (const subject of keys) {
+        const entry = { subject, data: new Uint8Array(), headers: newHeaders() };
+        expect(await commit(connection, SCHEMAS_STREAM, [entry])).toMatchObject({ kind: "committed" });
+      }
     });
 
   it("parks dead letters of its own", async () => {
