@@ -1,3 +1,4 @@
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { connectObserver, run, serveHttp } from "../../lib/mod.ts";
 import { SchemaStore } from "../../nats/mod.ts";
@@ -13,10 +14,12 @@ await run("registry", async (life) => {
   if (config.REGISTRY_TOKEN === undefined) {
     log.warn("REGISTRY_TOKEN is not set: whoever reaches this port may change schemas and their settings");
   }
+  const folder = join(config.DATA_DIR, "registry");
+  await mkdir(folder, { recursive: true });
   const registry = {
     store: life.stack.use(new SchemaStore(connection, { source: "/services/registry", log })),
     mirror: new Mirror(connection),
-    compiler: new Compiler(join(config.DATA_DIR, "registry")),
+    compiler: new Compiler(folder),
     registryToken: config.REGISTRY_TOKEN,
     operatorToken: config.OPERATOR_TOKEN,
   };
