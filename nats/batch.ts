@@ -2,7 +2,9 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type BatchEntry, MAX_BATCH_MESSAGES } from "./commit.ts";
 import { type Contract, encode, type Outgoing } from "./contracts/contract.ts";
 import { HeaderLines, headerLine } from "./headers.ts";
-import { nextHop, randomId, type TraceContext } from "./trace.ts";
+import { startCreate } from "./spans.ts";
+import { isSampled, randomId, type TraceContext } from "./trace.ts";
+import type { Span, Tracer } from "./tracer.ts";
 
 /**
  * Upper bound on the payload bytes of one batch: an R1 server stages a batch in files of its own and an R3 server
@@ -16,13 +18,24 @@ export interface Sender {
   source: string;
   /** CloudEvents `dataschema` of a contract's messages: the registry's URL of the schema. Default: they name none. */
   dataSchema?(contract: Contract): string | undefined;
+  /** Where the messages of sampled traces are recorded. Default: nowhere. */
+  tracer?: Tracer | undefined;
+}
+
+/** The trace that the messages of a decision belong to. */
+export interface Belonging {
+  trace: TraceContext;
+  /** What asked for them, if that is of another trace. */
+  cause?: TraceContext | undefined;
 }
 
 interface Slot {
   message: Outgoing;
   data: Uint8Array;
   expect: number | undefined;
-  trace: TraceContext;
+  belonging: Belonging;
+  /** Of the message, once it is on its way and if its trace is recorded. */
+  span: Span | undefined;
 }
 
 /**
@@ -47,13 +60,18 @@ export class Batch {
     return this.#bySubject.has(subject);
   }
 
+  /** The trace of what this batch will store last under `subject`, if it writes it. */
+  traceOf(subject: string): TraceContext | undefined {
+    return this.#bySubject.get(subject)?.belonging.trace;
+  }
+
   /**
    * Adds all messages of a decision.
    * @param guards Sequence that each key of the decision was read at; the first write of a key is guarded by it.
    * @returns False, with nothing added, if the batch has no room for all of them.
    * @throws {RangeError} If an empty batch has no room for all of them: no batch ever will.
    */
-  add(messages: readonly Outgoing[], guards: ReadonlyMap<string, number>, trace: TraceContext): boolean {
+  add(messages: readonly Outgoing[], guards: ReadonlyMap<string, number>, belonging: Belonging): boolean {
     const encoded = messages.map((message) => encode(message.contract, message.value));
     const bytes = encoded.reduce((sum, data) => sum + data.length, 0);
     if (this.size + messages.length > MAX_BATCH_MESSAGES || this.#bytes + bytes > MAX_BATCH_BYTES) {
@@ -72,11 +90,11 @@ export class Batch {
       const replaces = message.contract.keep === "latest" && earlier?.message.cancels === undefined;
       if (earlier !== undefined && replaces) {
         this.#bytes -= earlier.data.length;
-        Object.assign(earlier, { message, data, trace });
+        Object.assign(earlier, { message, data, belonging });
         return;
       }
       const expect = earlier === undefined ? guards.get(message.subject) : undefined;
-      const slot: Slot = { message, data, expect, trace };
+      const slot: Slot = { message, data, expect, belonging, span: undefined };
       this.#slots.push(slot);
       this.#bySubject.set(message.subject, slot);
     });
@@ -98,25 +116,44 @@ export class Batch {
   }
 
   /** The last value and sequence of every subject, once the batch is stored with consecutive sequences up to `lastSeq`. */
-  *stored(lastSeq: number): Iterable<{ message: Outgoing; seq: number }> {
+  *stored(lastSeq: number): Iterable<{ message: Outgoing; seq: number; trace: TraceContext }> {
     const first = lastSeq - this.#slots.length + 1;
     for (const [index, slot] of this.#slots.entries()) {
-      if (this.#bySubject.get(slot.message.subject) === slot)
-        yield { message: slot.message, seq: first + index };
+      const { message, span, belonging } = slot;
+      if (this.#bySubject.get(message.subject) !== slot) continue;
+      yield { message, seq: first + index, trace: (span ?? belonging).trace };
     }
+  }
+
+  /** The messages that are recorded, each with its place in the batch and what it was decided in. */
+  traced(): { span: Span; index: number; parent: TraceContext }[] {
+    return this.#slots.flatMap(({ span, belonging }, index) =>
+      span === undefined ? [] : [{ span, index, parent: belonging.trace }],
+    );
   }
 
   /** As the wire wants it: CloudEvents in binary mode, trace context, schedules, guards. */
   entries(sender: Sender, now: Date): BatchEntry[] {
     const batch = randomId();
     const time = now.toISOString();
-    return this.#slots.map(({ message, data, expect, trace }, index) => {
+    return this.#slots.map((slot, index) => {
+      const { message, data, expect, belonging } = slot;
       const { contract, subject, schedule, cancels } = message;
+      const id = `${batch}.${index + 1}`;
+      if (sender.tracer !== undefined && isSampled(belonging.trace)) {
+        slot.span = startCreate(sender.tracer, message, {
+          id,
+          parent: belonging.trace,
+          cause: belonging.cause,
+        });
+      }
+      // Where nobody records, what comes next is still a child of what was recorded last.
+      const { trace } = slot.span ?? belonging;
       // Each value is our own or was checked where it came in, but for `tracestate`, which `set` checks.
       const headers = new HeaderLines(
-        `${linesOf(contract, sender)}ce-id: ${batch}.${index + 1}\r\nce-time: ${time}\r\n` +
+        `${linesOf(contract, sender)}ce-id: ${id}\r\nce-time: ${time}\r\n` +
           `ce-subject: ${subject.slice(contract.subject.length + 1)}\r\n` +
-          `traceparent: ${nextHop(trace).traceparent}\r\n`,
+          `traceparent: ${trace.traceparent}\r\n`,
       );
       if (trace.tracestate !== undefined) headers.set("tracestate", trace.tracestate);
       if (schedule !== undefined) {

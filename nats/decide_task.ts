@@ -1,5 +1,5 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import type { Batch } from "./batch.ts";
+import type { Batch, Belonging } from "./batch.ts";
 import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/contract.ts";
 import type { StateCache } from "./state_cache.ts";
 import type { Task, View } from "./task.ts";
@@ -51,10 +51,17 @@ export function decideTask(task: Task<unknown>, circumstances: Circumstances): D
       return confirmed ? { kind: "decided", result } : { kind: "unread", oldest: since };
     }
     checkMessages(messages, keys);
-    return batch.add(messages, guards, task.trace) ? { kind: "decided", result } : { kind: "full" };
+    const added = batch.add(messages, guards, belongingOf(task, circumstances));
+    return added ? { kind: "decided", result } : { kind: "full" };
   } catch (cause) {
     return { kind: "failed", cause };
   }
+}
+
+function belongingOf({ trace, continues }: Task<unknown>, { batch, cache }: Circumstances): Belonging {
+  const story =
+    continues === undefined ? undefined : (batch.traceOf(continues) ?? cache.get(continues)?.trace);
+  return story === undefined ? { trace } : { trace: story, cause: trace };
 }
 
 function viewOf(

@@ -2,6 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Contract, Key, Outgoing } from "./contracts/contract.ts";
 import type { View } from "./task.ts";
 import type { TraceContext } from "./trace.ts";
+import type { Attributes } from "./tracer.ts";
 
 /**
  * What a handler wants done about a message.
@@ -31,6 +32,15 @@ export interface Delivery {
   trace: TraceContext;
 }
 
+/** An effect in a trace. No secret, and nothing of a person. */
+export interface EffectDescription {
+  /** A verb and its object, the same for all effects of a kind: `capture payment`. */
+  name: string;
+  /** Whether somebody else is asked. Default `client`: yes. */
+  kind?: "client" | "internal";
+  attributes?: Attributes;
+}
+
 /**
  * How a service handles one kind of message. `decide` and `conclude` are pure and idempotent by meaning: the same
  * message may come any number of times, out of order, with any state.
@@ -48,6 +58,8 @@ export interface Handler<S extends DescMessage, E = never, R = never> {
    * aborts when the processor has waited long enough for it while shutting down.
    */
   perform?(effect: E, options: { signal: AbortSignal; attempt: number }): Promise<R>;
+  /** What a trace says of the effect: what is done, by whom it is done, and what tells it from others. Default: the subject. */
+  describe?(effect: E): EffectDescription;
   conclude?(view: View, message: MessageShape<S>, result: R, delivery: Delivery): Outcome<E>;
 }
 

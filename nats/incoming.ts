@@ -6,6 +6,7 @@ import { changeLetter, DEAD_LETTER_STREAM, type DeadLetter, park, readLetter } f
 import { isForged } from "./forged.ts";
 import { headersOf, type IncomingHeaders } from "./headers.ts";
 import { type TraceContext, traceFrom } from "./trace.ts";
+import type { Span } from "./tracer.ts";
 
 /**
  * A message to handle: one that was delivered, or the one that a redriven dead letter brings back, which is handled as
@@ -26,6 +27,13 @@ export interface Incoming {
   readonly storedAt: Date;
   /** Of a message that was redriven. */
   readonly letter?: DeadLetter;
+  /** Of its handling, if its trace is recorded; `trace` is its own then. */
+  readonly span?: Span;
+}
+
+/** CloudEvents `ce-id`. */
+export function messageIdOf({ msg, letter }: Incoming): string | undefined {
+  return (letter?.headers ?? headersOf(msg))?.get("ce-id") || undefined;
 }
 
 /** What a delivery asks for. Undefined for what becomes of a dead letter, unless it is redriven. */

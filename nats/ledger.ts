@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage } from "@bufbuild/protobuf";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { Batch, type Sender } from "./batch.ts";
 import { type CommitOutcome, commit } from "./commit.ts";
@@ -8,7 +8,8 @@ import type { Key } from "./contracts/contract.ts";
 import { type Decided, decideTask } from "./decide_task.ts";
 import { Link, LinkLostError } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
-import { readLast } from "./read.ts";
+import { type Last, readLast } from "./read.ts";
+import { traceCommit } from "./spans.ts";
 import { StateCache } from "./state_cache.ts";
 import { LedgerBusyError, LedgerTimeoutError, MAX_WAITING, type Task } from "./task.ts";
 
@@ -153,7 +154,7 @@ export class Ledger implements AsyncDisposable {
    * @throws {UnreadableStateError} If it cannot be decoded, or was not written by this service.
    * @throws {Error} If the server does not answer.
    */
-  read<S extends DescMessage>(key: Key<S>): Promise<{ seq: number; value: MessageShape<S> | undefined }> {
+  read<S extends DescMessage>(key: Key<S>): Promise<Last<S>> {
     return this.#link.ask(() => readLast(this.#connection, this.stream, key));
   }
 
@@ -265,6 +266,11 @@ export class Ledger implements AsyncDisposable {
       decisions: decided.length,
       ms: ended - started,
     });
+    const { tracer } = this.#options;
+    if (tracer !== undefined) {
+      const { stream } = this;
+      traceCommit(tracer, batch, { stream, outcome, startedAt: started, decisions: decided.length });
+    }
 
     // Whoever is not stored is still in line, in its old place.
     this.#changed = true;
@@ -332,9 +338,9 @@ export class Ledger implements AsyncDisposable {
   /** Keeps the new state of the keys; events and commands are nobody's state here. */
   #rememberStored(batch: Batch, lastSeq: number, span: { started: number; ended: number }): void {
     const keys = new Set(batch.guarded());
-    for (const { message, seq } of batch.stored(lastSeq)) {
+    for (const { message, seq, trace } of batch.stored(lastSeq)) {
       const isKey = keys.has(message.subject);
-      this.#cache.store(message.subject, { seq, value: message.value }, { isKey, span });
+      this.#cache.store(message.subject, { seq, value: message.value, trace }, { isKey, span });
     }
   }
 

@@ -20,3 +20,4 @@ export * from "./start_check.ts";
 export * from "./task.ts";
 export * from "./topology.ts";
 export * from "./trace.ts";
+export * from "./tracer.ts";

@@ -10,8 +10,10 @@ import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { isUnavailable } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
+import { endProcess, failWith, inEffectSpan, startProcess } from "./spans.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
-import { traceId } from "./trace.ts";
+import { isSampled, traceId } from "./trace.ts";
+import type { Tracer } from "./tracer.ts";
 
 export interface ProcessorOptions {
   service: string;
@@ -30,6 +32,8 @@ export interface ProcessorOptions {
   now?: () => Date;
   /** How often the server is told that slow work is still under way. Default 3,000: `ack_wait` is 10 s. */
   workingEveryMs?: number;
+  /** Where the handling of sampled messages is recorded. Default: nowhere. */
+  tracer?: Tracer | undefined;
   /** What the log says of a message besides its subject and trace, by the subject's id. */
   describe?: (id: string) => object;
   /**
@@ -165,17 +169,19 @@ export class Processor implements AsyncDisposable {
   async #receive(msg: JsMsg): Promise<void> {
     const started = performance.now();
     this.#underWay.set(msg, started);
-    const incoming = incomingOf(msg, this.#options.log);
-    if (incoming === undefined) {
+    const arrived = incomingOf(msg, this.#options.log);
+    if (arrived === undefined) {
       msg.ack();
       this.#underWay.delete(msg);
       return;
     }
+    const incoming = this.#traced(arrived);
     let outcome = "error";
     try {
       outcome = await this.#attempt(incoming);
     } finally {
       this.#underWay.delete(msg);
+      if (incoming.span !== undefined) endProcess(incoming.span, outcome);
       this.#options.onDelivery?.({
         subject: splitSubject(incoming.subject).prefix,
         fields: () => this.#fields(incoming),
@@ -184,6 +190,14 @@ export class Processor implements AsyncDisposable {
         ms: performance.now() - started,
       });
     }
+  }
+
+  /** What is done about a message of a sampled trace is done in a span of its own. */
+  #traced(incoming: Incoming): Incoming {
+    const { tracer } = this.#options;
+    if (tracer === undefined || !isSampled(incoming.trace)) return incoming;
+    const span = startProcess(tracer, incoming);
+    return { ...incoming, trace: span.trace, span };
   }
 
   async #attempt(incoming: Incoming): Promise<string> {
@@ -256,7 +270,7 @@ export class Processor implements AsyncDisposable {
       }
       const { signal } = this.#stopped;
       signal.throwIfAborted();
-      const result = await handler.perform(outcome.effect, { signal, attempt });
+      const result = await this.#perform(incoming, handler, { effect: outcome.effect, signal, attempt });
       outcome = await commit(
         (view) => handler.conclude?.(view, value, result, delivery()) as Outcome<unknown>,
       );
@@ -266,6 +280,7 @@ export class Processor implements AsyncDisposable {
         return this.#finish(incoming);
       case "retry":
         this.#options.log.info({ ...this.#fields(incoming), reason: outcome.reason }, "trying again later");
+        incoming.span?.set({ "shop.reason": outcome.reason });
         msg.nak(Math.round(outcome.delayMs));
         return "retry";
       case "dead":
@@ -275,8 +290,21 @@ export class Processor implements AsyncDisposable {
     }
   }
 
+  async #perform(
+    { subject, trace, span }: Incoming,
+    handler: AnyHandler,
+    { effect, ...options }: { effect: unknown; signal: AbortSignal; attempt: number },
+  ): Promise<unknown> {
+    const { tracer } = this.#options;
+    const perform = async () => handler.perform?.(effect, options);
+    if (tracer === undefined || span === undefined) return perform();
+    const described = handler.describe?.(effect) ?? { name: `perform ${splitSubject(subject).prefix}` };
+    return inEffectSpan(tracer, described, { parent: trace, perform });
+  }
+
   async #afterThrow(incoming: Incoming, cause: unknown): Promise<string> {
-    const { msg } = incoming;
+    const { msg, span } = incoming;
+    if (span !== undefined) failWith(span, cause);
     const { deliveryCount } = msg.info;
     if (this.#stopping.signal.aborted) {
       msg.nak();
@@ -327,6 +355,7 @@ export class Processor implements AsyncDisposable {
   async #park(incoming: Incoming, error: string): Promise<string> {
     const { service, log } = this.#options;
     const { msg, seq, letter } = incoming;
+    incoming.span?.set({ "shop.reason": error });
     const parked = await giveUp(this.#connection, incoming, { service, error });
     const { consumer } = msg.info;
     const fields = { ...this.#fields(incoming), seq, consumer, error, ...(letter && { letter: letter.id }) };

@@ -10,15 +10,23 @@ import { type Contract, decode, type Key, splitSubject } from "./contracts/contr
 import { isForged } from "./forged.ts";
 import { HeaderText } from "./headers.ts";
 import { LinkLostError } from "./link.ts";
+import { readTrace, type TraceContext } from "./trace.ts";
 
 /** What is stored as the state of a key is not a message of its schema. Reading it again does not help. */
 export class UnreadableStateError extends Error {
   override name = "UnreadableStateError";
 }
 
+/** What is stored last under a key: `seq` is 0 and the rest undefined if there is nothing. */
+export interface Last<S extends DescMessage = DescMessage> {
+  seq: number;
+  value: MessageShape<S> | undefined;
+  /** The trace that the message belongs to, if it says so. */
+  trace: TraceContext | undefined;
+}
+
 /**
  * The last message of `key`, read from the stream's leader: what a decision may be based on.
- * `seq` is 0 and `value` undefined if there is none.
  *
  * @throws {UnreadableStateError} If the message cannot be decoded, or was not written by the stream's owner.
  * @throws {Error} If the server does not answer.
@@ -27,17 +35,19 @@ export async function readLast<S extends DescMessage>(
   connection: NatsConnection,
   stream: string,
   key: Key<S>,
-): Promise<{ seq: number; value: MessageShape<S> | undefined }> {
+): Promise<Last<S>> {
   const stored = await askLast(connection, stream, key.subject);
-  if (stored === undefined) return { seq: 0, value: undefined };
+  if (stored === undefined) return { seq: 0, value: undefined, trace: undefined };
   const { seq, hdrs, data = "" } = stored;
-  if (hdrs !== undefined && isForged(new HeaderText(Buffer.from(hdrs, "base64")))) {
+  const headers = hdrs === undefined ? undefined : new HeaderText(Buffer.from(hdrs, "base64"));
+  if (isForged(headers)) {
     throw new UnreadableStateError(
       `Cannot trust ${key.subject}: message ${seq} of ${stream} was not written by its owner`,
     );
   }
   try {
-    return { seq, value: decode(key.contract, Buffer.from(data, "base64")) };
+    const trace = readTrace(headers?.get("traceparent"), headers?.get("tracestate"));
+    return { seq, value: decode(key.contract, Buffer.from(data, "base64")), trace };
   } catch (cause) {
     throw new UnreadableStateError(
       `Cannot read ${key.subject}: message ${seq} of ${stream} is no ${key.contract.schema.typeName}`,

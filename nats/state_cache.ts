@@ -1,7 +1,8 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Key } from "./contracts/contract.ts";
 import { backoffMs, pause } from "./pause.ts";
-import { UnreadableStateError } from "./read.ts";
+import { type Last, UnreadableStateError } from "./read.ts";
+import type { TraceContext } from "./trace.ts";
 
 type State = MessageShape<DescMessage>;
 
@@ -10,6 +11,8 @@ export interface Cached {
   seq: number;
   /** Undefined: there is none. */
   value: State | undefined;
+  /** The trace that the message belongs to, as far as it says. */
+  trace: TraceContext | undefined;
   /** It was the leader's last word at some moment after this: when the read, or the commit, began; `performance.now()`. */
   at: number;
   /** When the commit that wrote it was answered: a read that began before may have missed it. */
@@ -18,7 +21,7 @@ export interface Cached {
 
 export interface StateCacheOptions {
   /** Reads the last message of a key from the leader. */
-  read(key: Key): Promise<{ seq: number; value: State | undefined }>;
+  read(key: Key): Promise<Last>;
   /** Ends reads that fail again and again. */
   signal: AbortSignal;
   warn(fields: object, text: string): void;
@@ -79,7 +82,7 @@ export class StateCache {
    */
   store(
     subject: string,
-    state: { seq: number; value: State },
+    state: { seq: number; value: State; trace: TraceContext },
     { isKey, span }: { isKey: boolean; span: { started: number; ended: number } },
   ): void {
     const cached = this.#cached.get(subject);
@@ -97,12 +100,12 @@ export class StateCache {
       for (let attempt = 1; ; attempt++) {
         const at = performance.now();
         try {
-          const { seq, value } = await read(key);
+          const { seq, value, trace } = await read(key);
           const cached = this.#cached.get(key.subject);
           // A commit of ours may have overtaken the read. One that was answered before it began has not: then a lower
           // sequence means that messages were removed.
           const overtaken = cached !== undefined && cached.seq > seq && cached.writtenAt > at;
-          if (!overtaken) this.#remember(key.subject, { seq, value, at, writtenAt: NEVER });
+          if (!overtaken) this.#remember(key.subject, { seq, value, trace, at, writtenAt: NEVER });
           return;
         } catch (cause) {
           if (signal.aborted || cause instanceof UnreadableStateError) throw cause;

@@ -36,6 +36,12 @@ export interface Task<T> {
    */
   decide(view: View): Decision<T>;
   trace: TraceContext;
+  /**
+   * Subject of one of the keys whose story goes on with this task, though it is asked for by somebody else: a person who
+   * decides, a sweep. The messages then belong to the trace of its last message, and `trace` is linked as their cause.
+   * Default: they belong to `trace`.
+   */
+  continues?: string;
 }
 
 /** The task was not carried out in time. Whether it is stored is unknown; carrying it out again is safe. */

@@ -15,7 +15,15 @@ const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}
 
 /** The context in these header values, or a new trace where there is none or a malformed one. */
 export function traceFrom(traceparent: string | undefined, tracestate: string | undefined): TraceContext {
-  if (traceparent === undefined || !TRACEPARENT.test(traceparent)) return newTrace();
+  return readTrace(traceparent, tracestate) ?? newTrace();
+}
+
+/** The context in these header values, undefined where there is none or a malformed one. */
+export function readTrace(
+  traceparent: string | undefined,
+  tracestate: string | undefined,
+): TraceContext | undefined {
+  if (traceparent === undefined || !TRACEPARENT.test(traceparent)) return undefined;
   return tracestate ? { traceparent, tracestate } : { traceparent };
 }
 
@@ -24,13 +32,12 @@ export function traceFrom(traceparent: string | undefined, tracestate: string | 
  * see whether it is to be traced through the server.)
  */
 export function newTrace(): TraceContext {
-  return { traceparent: `00-${randomId()}-${newSpanId()}-00` };
+  return { traceparent: `00-${randomId()}-${randomHex(16)}-00` };
 }
 
-/** The same trace, one hop on: the same trace id and flags, a new span id. */
-export function nextHop(trace: TraceContext): TraceContext {
-  const { traceparent } = trace;
-  return { ...trace, traceparent: `${traceparent.slice(0, 36)}${newSpanId()}${traceparent.slice(52)}` };
+/** Whether somebody records the trace: the flag that its first process has set, or not, for all. */
+export function isSampled({ traceparent }: TraceContext): boolean {
+  return !traceparent.endsWith("-00") && (Number.parseInt(traceparent.slice(53), 16) & 1) === 1;
 }
 
 /** The 32 hex digits that name the whole trace. */
@@ -41,10 +48,6 @@ export function traceId(trace: TraceContext): string {
 /** 128 random bits in hex. */
 export function randomId(): string {
   return randomHex(32);
-}
-
-function newSpanId(): string {
-  return randomHex(16);
 }
 
 /** Random digits are drawn this many at a time: a call into the generator costs more than the digits. */

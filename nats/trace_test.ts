@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { newTrace, nextHop, traceFrom, traceId } from "./trace.ts";
+import { isSampled, newTrace, traceFrom, traceId } from "./trace.ts";
 
 const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 
@@ -30,12 +30,22 @@ describe("traceFrom()", () => {
   }
 });
 
-describe("nextHop()", () => {
-  it("keeps trace, flags and state, and makes a new span", () => {
-    const hop = nextHop({ traceparent, tracestate: "a=1" });
-    expect(hop.traceparent).toMatch(/^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-00$/);
-    expect(hop.traceparent).not.toBe(traceparent);
-    expect(hop.tracestate).toBe("a=1");
+describe("isSampled()", () => {
+  it.each([
+    ["00", false],
+    ["01", true],
+    ["02", false],
+    ["03", true],
+    ["0a", false],
+    ["0b", true],
+    ["fe", false],
+    ["ff", true],
+  ])("reads the flags %s as %s", (flags, sampled) => {
+    expect(isSampled({ traceparent: `${traceparent.slice(0, 53)}${flags}` })).toBe(sampled);
+  });
+
+  it("says of a new trace that nobody records it", () => {
+    expect(isSampled(newTrace())).toBe(false);
   });
 });
 

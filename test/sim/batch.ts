@@ -78,7 +78,7 @@ export class WireBatch implements SimBatch {
   }
 
   add(messages: readonly Outgoing[], guards: ReadonlyMap<string, number>): void {
-    if (!this.#batch.add(messages, guards, trace))
+    if (!this.#batch.add(messages, guards, { trace }))
       throw new RangeError("Cannot simulate a batch that is full");
   }
 
