@@ -23,6 +23,8 @@ export interface CompileOptions {
 
 /** A schema that takes longer is none that anybody could read. */
 const COMPILE_TIMEOUT_MS = 15_000;
+/** A revision is fetched from its repository first, for somebody who waits. */
+const BUILD_TIMEOUT_MS = 120_000;
 const MAX_IMAGE_BYTES = 16 * 1024 * 1024;
 
 /**
@@ -45,7 +47,9 @@ export async function compile(sources: Sources, options: CompileOptions = {}): P
       await mkdir(dirname(join(folder, path)), { recursive: true });
       await writeFile(join(folder, path), text);
     }
-    return createFileRegistry(await build(".", { cwd: folder, ...(signal && { signal }) }));
+    return createFileRegistry(
+      await build(".", { cwd: folder, timeoutMs: COMPILE_TIMEOUT_MS, ...(signal && { signal }) }),
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -59,12 +63,13 @@ export async function compile(sources: Sources, options: CompileOptions = {}): P
  */
 export async function build(
   input: string,
-  { cwd, signal, path }: { cwd: string; signal?: AbortSignal; path?: string | undefined },
+  options: { cwd: string; signal?: AbortSignal; path?: string | undefined; timeoutMs?: number },
 ): Promise<FileDescriptorSet> {
+  const { cwd, signal, path, timeoutMs = BUILD_TIMEOUT_MS } = options;
   const args = ["build", input, "--as-file-descriptor-set", "--exclude-source-info"];
   const settings = {
     cwd,
-    timeout: COMPILE_TIMEOUT_MS,
+    timeout: timeoutMs,
     // While it is busy it listens to nothing else.
     killSignal: "SIGKILL" as const,
     maxBuffer: MAX_IMAGE_BYTES,
@@ -84,7 +89,7 @@ export async function build(
   if (typeof error.code === "number") throw new CompileError(faults(stderr.toString()));
   const isTooLarge = error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER";
   if (isTooLarge || (error.killed && error.name !== "AbortError")) {
-    const limits = `${COMPILE_TIMEOUT_MS / 1_000} s or ${MAX_IMAGE_BYTES / 1024 / 1024} MiB`;
+    const limits = `${timeoutMs / 1_000} s or ${MAX_IMAGE_BYTES / 1024 / 1024} MiB`;
     throw new CompileError(`compiling it takes more than ${limits}`, { cause: error });
   }
   throw new Error(`Cannot compile: buf did not end by itself (${error.code ?? error.signal})`, {
