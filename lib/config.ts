@@ -38,6 +38,32 @@ export const port = (standard: number) => z.coerce.number().int().min(0).max(65_
 /** A span of time in milliseconds. */
 export const milliseconds = (standard: number) => z.coerce.number().int().min(1).default(standard);
 
+/** Where traces go, by the names that OpenTelemetry gives them. What else it has, its SDK reads by itself. */
+const tracing = {
+  /** Base URL of whoever takes traces by OTLP. Default: nobody does, and nothing is recorded. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  /** The same for traces alone, with its path. */
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  /** The one there is. */
+  OTEL_EXPORTER_OTLP_PROTOCOL: z.literal("http/protobuf").optional(),
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: z.literal("http/protobuf").optional(),
+  OTEL_TRACES_EXPORTER: z.enum(["otlp", "none"]).default("otlp"),
+  /** Which traces that begin here are recorded; one that came in recorded is, with `parentbased_`. */
+  OTEL_TRACES_SAMPLER: z
+    .enum([
+      "always_on",
+      "always_off",
+      "traceidratio",
+      "parentbased_always_on",
+      "parentbased_always_off",
+      "parentbased_traceidratio",
+    ])
+    .optional(),
+  /** The share of traces that a `traceidratio` records. */
+  OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).optional(),
+  OTEL_SDK_DISABLED: z.enum(["true", "false"]).default("false"),
+} as const;
+
 /** What every service reads. */
 export const common = {
   /** Comma-separated server URLs. Credentials are files: a URL gets into logs and lists of processes. */
@@ -62,6 +88,7 @@ export const common = {
   REGISTRY_URL: z.url().default("http://127.0.0.1:8081"),
   /** `off`: a schema that would break others is stored all the same, and one that cannot be read is read all the same. */
   SCHEMA_GATE: z.enum(["on", "off"]).default("on"),
+  ...tracing,
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 } as const;
 

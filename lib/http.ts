@@ -15,6 +15,8 @@ import { limitInFlight, MAX_IN_FLIGHT } from "./limits.ts";
 import type { Metrics } from "./metrics.ts";
 import { Problem, problemResponse } from "./problem.ts";
 import { RequestLog } from "./request_log.ts";
+import { beginRequest, endRequest } from "./request_span.ts";
+import type { Tracing } from "./tracing.ts";
 
 /** What the routes of a service find in their context. */
 export interface Env {
@@ -28,16 +30,20 @@ export interface Env {
 export function createApp(options: {
   log: Logger;
   metrics: Metrics;
+  /** Default: no request is recorded. */
+  tracing?: Tracing | undefined;
   /** Default {@linkcode MAX_IN_FLIGHT}. */
   maxInFlight?: number;
   /** Default {@linkcode MAX_BODY_BYTES}. */
   maxBodyBytes?: number;
 }): Hono<Env> {
-  const { metrics, maxInFlight = MAX_IN_FLIGHT, maxBodyBytes = MAX_BODY_BYTES } = options;
+  const { metrics, tracing, maxInFlight = MAX_IN_FLIGHT, maxBodyBytes = MAX_BODY_BYTES } = options;
   const app = new Hono<Env>();
   app.use(async (context, next) => {
     const started = performance.now();
-    const trace = traceFrom(context.req.header("traceparent"), context.req.header("tracestate"));
+    const span = tracing && beginRequest(tracing, context.req);
+    const trace =
+      span?.trace ?? traceFrom(context.req.header("traceparent"), context.req.header("tracestate"));
     const log = new RequestLog(options.log, { trace_id: traceId(trace) });
     context.set("trace", trace);
     context.set("log", log);
@@ -45,7 +51,9 @@ export function createApp(options: {
     const seconds = (performance.now() - started) / 1000;
     const { method, path } = context.req;
     const { status } = context.res;
-    metrics.httpSeconds.observe({ method, route: routePath(context, -1), status }, seconds);
+    const route = routePath(context, -1);
+    metrics.httpSeconds.observe({ method, route, status }, seconds);
+    if (span !== undefined) endRequest(span, { method, route, status });
     log.debug({ method, path, status, ms: Math.round(seconds * 1000) }, "request");
   });
   app.use(secureHeaders());

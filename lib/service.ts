@@ -20,12 +20,15 @@ import type { Life } from "./lifetime.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { openSchemaGate, type SchemaGate } from "./schema_gate.ts";
 import { serve } from "./serve.ts";
+import { openTracing, type Tracing } from "./tracing.ts";
 
 /** A service that is connected to NATS and writes no ledger. */
 export interface Observer {
   readonly name: string;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Undefined where no traces are recorded. */
+  readonly tracing: Tracing | undefined;
   readonly config: CommonConfig;
   readonly connection: NatsConnection;
   readonly jsm: JetStreamManager;
@@ -47,7 +50,7 @@ export async function connectService(
   options: Life & { config: CommonConfig },
 ): Promise<Service> {
   const service = await connectObserver(name, options);
-  const { connection, metrics, log, stack } = service;
+  const { connection, metrics, log, stack, tracing } = service;
   const gate = openSchemaGate(service, options);
   const ledger = stack.use(
     new Ledger(connection, {
@@ -55,6 +58,7 @@ export async function connectService(
       source: `/services/${name}`,
       dataSchema: gate.dataSchema,
       opened: gate.opened,
+      tracer: tracing,
       log,
       onCommit: ({ outcome, messages, ms }) => {
         metrics.commitSeconds.observe({ outcome }, ms / 1000);
@@ -73,6 +77,9 @@ export async function connectObserver(
   const { config, log, stack, fail } = options;
   log.level = config.LOG_LEVEL;
   const metrics = createMetrics(name);
+  // First, so that it is closed last: what ends the others is recorded, too.
+  const tracing = await openTracing(name, { config, log });
+  if (tracing !== undefined) stack.use(tracing);
   const connection = await connectAs(name, config, log);
   const link = new Link(connection);
   let stopping = false;
@@ -104,7 +111,7 @@ export async function connectObserver(
     nats: () => link.up && !connection.isClosed(),
     topology: () => whole,
   };
-  return { name, log, metrics, config, connection, jsm, checks, stack };
+  return { name, log, metrics, tracing, config, connection, jsm, checks, stack };
 }
 
 /** @throws {StartError} If there is no usable credential, or the server refuses it. */
@@ -127,7 +134,7 @@ async function connectAs(name: string, config: CommonConfig, log: Logger): Promi
 
 /** Starts to handle what the service's consumers of the topology deliver. */
 export function consume(service: Service, handlers: readonly AnyHandler[]): void {
-  const { name, log, metrics, connection, ledger, gate } = service;
+  const { name, log, metrics, tracing, connection, ledger, gate } = service;
   const processor = service.stack.use(
     new Processor(connection, jetstream(connection), ledger, {
       service: name,
@@ -136,6 +143,7 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
       log,
       opened: gate.opened,
       readable: gate.readable,
+      tracer: tracing,
       // Whatever is about an order has its id in its subject.
       describe: (id) => (id.startsWith("ord_") ? { order_id: id.split(".")[0] } : {}),
       onDelivery: ({ subject, fields, outcome, redelivered, ms }) => {
@@ -155,10 +163,10 @@ export async function serveHttp(
   listen: { port: number; portVariable: string; maxBodyBytes?: number },
   routes: (app: Hono<Env>) => Hono<Env> = (app) => app,
 ): Promise<void> {
-  const { name, log, metrics, config, checks, stack } = service;
+  const { name, log, metrics, tracing, config, checks, stack } = service;
   const { maxBodyBytes, ...address } = listen;
   const limits = { maxInFlight: config.MAX_IN_FLIGHT, ...(maxBodyBytes && { maxBodyBytes }) };
-  const app = routes(createApp({ log, metrics, ...limits }));
+  const app = routes(createApp({ log, metrics, tracing, ...limits }));
   app.route("/", healthRoutes(metrics, checks));
   const server = stack.use(await serve(app, { ...address, service: name, host: config.HOST }));
   log.info({ url: server.url }, "listening");

@@ -53,6 +53,7 @@ export function afterCatchUp(
       if (firing === "due") return { kind: "perform", messages: [], effect: "catch up" };
       return timer.decide(view, message, delivery);
     },
+    describe: () => ({ name: "wait for earlier answers", kind: "internal" }),
     async perform(_, { signal }) {
       await caughtUp(signal);
       return undefined;

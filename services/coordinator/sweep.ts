@@ -13,6 +13,7 @@ import {
   newTrace,
   type Outgoing,
   splitSubject,
+  subjectOf,
   UnreadableStateError,
   viewMany,
   viewStored,
@@ -165,6 +166,7 @@ async function moveOn(
   const task = {
     keys: [key(checkoutState, orderId)],
     trace: newTrace(),
+    continues: subjectOf(checkoutState, orderId),
     decide(view: Parameters<typeof checkoutOf>[0]) {
       const checkout = checkoutOf(view, orderId);
       const messages = sweepOne(checkout, now, deadlines);

@@ -20,6 +20,7 @@ import {
   orderCleared,
   reviewTimer,
   screening,
+  subjectOf,
   viewLast,
   viewPage,
 } from "../../nats/mod.ts";
@@ -85,6 +86,8 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
         {
           keys: screeningKeys(orderId),
           trace: context.var.trace,
+          // A person's request is a trace of its own; what it means for the order belongs to the order's.
+          continues: subjectOf(screening, orderId),
           decide: (view) => decideReview(view, orderId, { ...verdict, now: now() }),
         },
         { signal: requestDeadline() },

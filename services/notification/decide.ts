@@ -73,6 +73,10 @@ function mails<S extends OrderEvent>(
       return { kind: "perform", messages: [], effect: letter };
     },
     perform: (letter, { signal, attempt }) => options.mailer.send(letter, { signal, attempt }),
+    describe: ({ orderId, messageId }) => ({
+      name: "send mail",
+      attributes: { "shop.mail.kind": kind, "shop.mail.message_id": messageId, "shop.order_id": orderId },
+    }),
     conclude(view, event, result, { now }) {
       switch (result.kind) {
         case "sent": {

@@ -1,7 +1,7 @@
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Context } from "hono";
 import { type Env, Problem, requestDeadline } from "../../lib/mod.ts";
-import { key, orderCancelRequested, orderCreated, viewLast } from "../../nats/mod.ts";
+import { key, orderCancelRequested, orderCreated, subjectOf, viewLast } from "../../nats/mod.ts";
 import { type CancelRequest, requestCancel } from "./decide.ts";
 import { findOrder, type Source, type Standing, toSummary, toTime, unknownOrder } from "./status.ts";
 
@@ -25,6 +25,7 @@ export function cancelRoute(source: Source): (context: Context<Env>) => Promise<
       {
         keys: [key(orderCancelRequested, orderId), key(orderCreated, orderId)],
         trace: context.var.trace,
+        continues: subjectOf(orderCreated, orderId),
         decide: (view) => requestCancel(view, orderId, now),
       },
       { signal: requestDeadline() },

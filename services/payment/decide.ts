@@ -66,6 +66,11 @@ export function handlers({ provider, backoffMs }: HandlerOptions) {
   };
   const ask = (effect: Effect, options: Options): Promise<Answer> =>
     effect.kind === "capture" ? askCapture(effect, options) : askRefund(effect, options);
+  // The provider's name and no secret: who reads traces need not know more.
+  const describe = ({ kind, orderId }: Effect) => ({
+    name: `${kind} payment`,
+    attributes: { "peer.service": provider.name, "shop.order_id": orderId },
+  });
   const keys = ({ orderId }: Charge | Refund) => [key(payment, orderId)];
   return [
     {
@@ -74,9 +79,10 @@ export function handlers({ provider, backoffMs }: HandlerOptions) {
       begins: keys,
       decide: decideCharge,
       perform: askCapture,
+      describe,
       conclude: concludeCharge,
     },
-    { contract: refundPayment, keys, decide: decideRefund, perform: ask, conclude: concludeRefund },
+    { contract: refundPayment, keys, decide: decideRefund, perform: ask, describe, conclude: concludeRefund },
   ] as const satisfies readonly [
     Handler<typeof ChargePaymentSchema, CaptureEffect, CaptureResult>,
     Handler<typeof RefundPaymentSchema, Effect, Answer>,
