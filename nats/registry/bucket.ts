@@ -43,3 +43,11 @@ export function subjectKey(subject: string): Key<typeof SchemaSubjectSchema> {
 export function settingsKey(subject: string): Key<typeof SchemaSettingsSchema> {
   return key(subjectSettings, tokenOf(subject));
 }
+
+export function guidKey(guid: string): Key<typeof SchemaIdSchema> {
+  return { subject: `${schemaId.subject}.${guid}`, contract: schemaId };
+}
+
+export function schemaKey(id: number): Key<typeof schema.schema> {
+  return { subject: `${schema.subject}.${id}`, contract: schema };
+}

@@ -34,3 +34,15 @@ export class RegistryError extends Error {
     this.code = code;
   }
 }
+
+export function subjectNotFound(subject: string): RegistryError {
+  return new RegistryError(RegistryCode.SubjectNotFound, `Subject ${JSON.stringify(subject)} not found`);
+}
+
+export function versionNotFound(version: number): RegistryError {
+  return new RegistryError(RegistryCode.VersionNotFound, `Version ${version} not found`);
+}
+
+export function notPermitted(text: string): RegistryError {
+  return new RegistryError(RegistryCode.NotPermitted, text);
+}

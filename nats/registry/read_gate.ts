@@ -1,7 +1,7 @@
 import type { DescFile, DescMessage } from "@bufbuild/protobuf";
 import { compareMessages, type Difference } from "../../schemas/mod.ts";
 import type { Contract } from "../contracts/contract.ts";
-import type { StoredSchema } from "./decide.ts";
+import type { StoredSchema } from "./view.ts";
 
 /** Schemas that a process has looked at. More are none of this shop's, and forgotten. */
 const MAX_KNOWN = 10_000;

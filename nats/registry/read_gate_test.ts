@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { type Contract, orderCreated } from "../contracts/mod.ts";
-import type { StoredSchema } from "./decide.ts";
 import { dataSchemaOf, ReadGate, schemaIdIn } from "./read_gate.ts";
 import { compileEdited, type Edits, fileNamed, requiredPriority, topologyOf } from "./testing.ts";
+import type { StoredSchema } from "./view.ts";
 
 const path = "shop/order/v1/order_created.proto";
 const url = (id: number) => dataSchemaOf("http://registry", id);

@@ -16,12 +16,13 @@ import type { Log } from "../connection.ts";
 import type { Contract } from "../contracts/contract.ts";
 import { publishedBy, topology as shop, type Topology } from "../topology.ts";
 import { globalSettingsKey, settingsKey } from "./bucket.ts";
-import { type Candidate, compatibilityOf } from "./decide.ts";
 import { directImports, importedFiles } from "./keys.ts";
 import { findRetained, liveSchemas } from "./living.ts";
 import { dataSchemaOf } from "./read_gate.ts";
 import { consumersOnServer, readersOf } from "./readers.ts";
+import { compatibilityOf } from "./settings.ts";
 import type { SchemaStore } from "./store.ts";
+import type { Candidate } from "./view.ts";
 
 /** A service must not start: what it would store breaks somebody. The message names subject, mode, differences and readers. */
 export class SchemaRefusedError extends Error {

@@ -9,22 +9,11 @@ import type { Key } from "../contracts/contract.ts";
 import { Ledger } from "../ledger.ts";
 import type { Decision, View } from "../task.ts";
 import { newTrace } from "../trace.ts";
-import { SCHEMAS_STREAM, subjectKey } from "./bucket.ts";
-import {
-  type Candidate,
-  type Deleted,
-  keysOfRegistration,
-  type Registered,
-  type RegisterOptions,
-  type RegistryView,
-  register,
-  remove,
-  type StoredSchema,
-  schemaKey,
-  settingsKeys,
-  store,
-  type Unread,
-} from "./decide.ts";
+import { SCHEMAS_STREAM, schemaKey, subjectKey } from "./bucket.ts";
+import { keysOfRegistration, type Registered, type RegisterOptions, register, store } from "./register.ts";
+import { type Deleted, remove } from "./remove.ts";
+import { settingsKeys } from "./settings.ts";
+import type { Candidate, RegistryView, StoredSchema, Unread } from "./view.ts";
 
 /** Schemas kept in memory, some kilobytes each. They never change. */
 const MAX_CACHED = 2_000;

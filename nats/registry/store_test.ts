@@ -10,9 +10,9 @@ import { type Client, silent, startNats } from "../../test/support/mod.ts";
 import { applyTopology } from "../apply.ts";
 import { message } from "../contracts/contract.ts";
 import { SCHEMAS, SCHEMAS_STREAM, settingsKey } from "./bucket.ts";
-import type { Candidate } from "./decide.ts";
 import { candidateOf } from "./start_gate.ts";
 import { SchemaStore } from "./store.ts";
+import type { Candidate } from "./view.ts";
 
 const stack = new AsyncDisposableStack();
 let client: Client;

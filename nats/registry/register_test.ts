@@ -4,20 +4,11 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { fromFileSet, type Reference, schemaGuid } from "../../schemas/mod.ts";
 import { MemoryView } from "../../test/support/mod.ts";
 import { type Key, message } from "../contracts/contract.ts";
-import { globalSettingsKey, lastIdKey, settingsKey, subjectKey } from "./bucket.ts";
-import {
-  type Candidate,
-  compatibilityOf,
-  MAX_ID,
-  MAX_VERSIONS,
-  modeOf,
-  normalizes,
-  type RegistryView,
-  register,
-  remove,
-  type StoredSchema,
-  schemaKey,
-} from "./decide.ts";
+import { globalSettingsKey, lastIdKey, schemaKey, settingsKey, subjectKey } from "./bucket.ts";
+import { MAX_ID, MAX_VERSIONS, register } from "./register.ts";
+import { remove } from "./remove.ts";
+import { compatibilityOf, modeOf, normalizes } from "./settings.ts";
+import type { Candidate, RegistryView, StoredSchema } from "./view.ts";
 
 const { INT32, STRING } = FieldDescriptorProto_Type;
 
