@@ -61,7 +61,11 @@ const tracing = {
     .optional(),
   /** The share of traces that a `traceidratio` records. */
   OTEL_TRACES_SAMPLER_ARG: z.coerce.number().min(0).max(1).optional(),
-  OTEL_SDK_DISABLED: z.enum(["true", "false"]).default("false"),
+  OTEL_SDK_DISABLED: z
+    .string()
+    .toLowerCase()
+    .pipe(z.enum(["true", "false"]))
+    .default("false"),
 } as const;
 
 /** What every service reads. */

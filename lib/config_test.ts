@@ -66,6 +66,20 @@ describe("readConfig()", () => {
     expect(config).toEqual({ TEST_PORT: 0, WAIT_MS: 5 });
   });
 
+  it.each([
+    ["OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318"],
+    ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "/v1/traces"],
+    ["OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"],
+    ["OTEL_TRACES_EXPORTER", "zipkin"],
+    ["OTEL_TRACES_SAMPLER", "sometimes"],
+    ["OTEL_TRACES_SAMPLER_ARG", "2"],
+    ["OTEL_SDK_DISABLED", "yes"],
+  ])("takes no %s of %s", (name, value) => {
+    expect(faultOf(common, { ...needed, [name]: value })).toMatch(
+      new RegExp(`^Cannot start payment: correct ${name} `),
+    );
+  });
+
   it("has no default for the operator's token", () => {
     expect(() => readConfig("payment", common, { NATS_URL: needed.NATS_URL })).toThrow(StartError);
   });

@@ -6,7 +6,8 @@ import { Ledger, type LedgerOptions } from "./ledger.ts";
 import { viewPage } from "./read.ts";
 import type { Task } from "./task.ts";
 import type { Topology } from "./topology.ts";
-import { newTrace } from "./trace.ts";
+import { newTrace, randomId } from "./trace.ts";
+import type { Attributes, Span, SpanOptions, Tracer } from "./tracer.ts";
 
 // A world for the tests of this folder: one ledger, one inbox that it takes commands from, and no shop.
 
@@ -83,5 +84,38 @@ export async function countsOf(
     const last = page.at(-1);
     if (last === undefined) return counts;
     from = last.seq + 1;
+  }
+}
+
+export interface RecordedSpan extends Span {
+  name: string;
+  options: SpanOptions;
+  /** Those of the beginning and those that were added. */
+  attributes: Attributes;
+  /** `error.type` */
+  failure: string | undefined;
+}
+
+/** Keeps what it is told. */
+export class RecordingTracer implements Tracer {
+  readonly started: RecordedSpan[] = [];
+  readonly ended: RecordedSpan[] = [];
+
+  start(name: string, options: SpanOptions): RecordedSpan {
+    const root = options.parent ?? newTrace();
+    const spanId = randomId().slice(16);
+    const span: RecordedSpan = {
+      name,
+      options,
+      trace: { ...root, traceparent: `${root.traceparent.slice(0, 36)}${spanId}-01` },
+      attributes: { ...options.attributes },
+      failure: undefined,
+      rename: (name) => void Object.assign(span, { name }),
+      set: (attributes) => void Object.assign(span.attributes, attributes),
+      fail: (failure) => void Object.assign(span, { failure }),
+      end: () => void this.ended.push(span),
+    };
+    this.started.push(span);
+    return span;
   }
 }
