@@ -93,6 +93,8 @@ export const common = {
   /** `off`: a schema that would break others is stored all the same, and one that cannot be read is read all the same. */
   SCHEMA_GATE: z.enum(["on", "off"]).default("on"),
   ...tracing,
+  /** `on`: heeds the faults that an operator sets (`npm run ops -- fault`). For demonstrations. */
+  FAULTS: z.enum(["on", "off"]).default("off"),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 } as const;
 

@@ -1,5 +1,7 @@
 export * from "./body.ts";
 export * from "./config.ts";
+export * from "./fault_settings.ts";
+export * from "./faults.ts";
 export * from "./health.ts";
 export * from "./http.ts";
 export * from "./lifetime.ts";

@@ -14,6 +14,7 @@ import {
   startCheck,
 } from "../nats/mod.ts";
 import { type CommonConfig, StartError } from "./config.ts";
+import { Faults } from "./faults.ts";
 import { healthRoutes } from "./health.ts";
 import { createApp, type Env } from "./http.ts";
 import type { Life } from "./lifetime.ts";
@@ -29,6 +30,8 @@ export interface Observer {
   readonly metrics: Metrics;
   /** Undefined where no traces are recorded. */
   readonly tracing: Tracing | undefined;
+  /** Undefined where none can be set. */
+  readonly faults: Faults | undefined;
   readonly config: CommonConfig;
   readonly connection: NatsConnection;
   readonly jsm: JetStreamManager;
@@ -97,6 +100,8 @@ export async function connectObserver(
     // The client gives up when its credential is refused. A process that is started again reads it anew.
     if (!stopping) fail?.(new StartError(`Cannot go on: NATS closed the connection of ${name} (${cause})`));
   });
+  const faults =
+    config.FAULTS === "on" ? stack.use(new Faults(connection, { service: name, log })) : undefined;
   const jsm = await jetstreamManager(connection, { checkAPI: false });
   const stopped = new AbortController();
   stack.defer(() => stopped.abort());
@@ -110,8 +115,9 @@ export async function connectObserver(
   const checks = {
     nats: () => link.up && !connection.isClosed(),
     topology: () => whole,
+    ...(faults && { faults: () => faults.value("down") === 0 }),
   };
-  return { name, log, metrics, tracing, config, connection, jsm, checks, stack };
+  return { name, log, metrics, tracing, faults, config, connection, jsm, checks, stack };
 }
 
 /** @throws {StartError} If there is no usable credential, or the server refuses it. */
@@ -134,7 +140,7 @@ async function connectAs(name: string, config: CommonConfig, log: Logger): Promi
 
 /** Starts to handle what the service's consumers of the topology deliver. */
 export function consume(service: Service, handlers: readonly AnyHandler[]): void {
-  const { name, log, metrics, tracing, connection, ledger, gate } = service;
+  const { name, log, metrics, tracing, faults, connection, ledger, gate } = service;
   const processor = service.stack.use(
     new Processor(connection, jetstream(connection), ledger, {
       service: name,
@@ -144,6 +150,7 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
       opened: gate.opened,
       readable: gate.readable,
       tracer: tracing,
+      disturb: faults && ((signal) => faults.disturb(signal)),
       // Whatever is about an order has its id in its subject.
       describe: (id) => (id.startsWith("ord_") ? { order_id: id.split(".")[0] } : {}),
       onDelivery: ({ subject, fields, outcome, redelivered, ms }) => {
@@ -163,10 +170,12 @@ export async function serveHttp(
   listen: { port: number; portVariable: string; maxBodyBytes?: number },
   routes: (app: Hono<Env>) => Hono<Env> = (app) => app,
 ): Promise<void> {
-  const { name, log, metrics, tracing, config, checks, stack } = service;
+  const { name, log, metrics, tracing, faults, config, checks, stack } = service;
   const { maxBodyBytes, ...address } = listen;
   const limits = { maxInFlight: config.MAX_IN_FLIGHT, ...(maxBodyBytes && { maxBodyBytes }) };
-  const app = routes(createApp({ log, metrics, tracing, ...limits }));
+  const app = createApp({ log, metrics, tracing, ...limits });
+  if (faults !== undefined) app.use(faults.middleware);
+  routes(app);
   app.route("/", healthRoutes(metrics, checks));
   const server = stack.use(await serve(app, { ...address, service: name, host: config.HOST }));
   log.info({ url: server.url }, "listening");

@@ -28,6 +28,8 @@ export interface ProcessorOptions {
    * Default: whatever can be decoded is read.
    */
   readable?: (contract: Contract, dataSchema: string) => string | undefined | Promise<string | undefined>;
+  /** What each delivery goes through before it is handled: it may wait, or throw. Default: nothing. */
+  disturb?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** Clock of the decisions. Default: the system's. */
   now?: () => Date;
   /** How often the server is told that slow work is still under way. Default 3,000: `ack_wait` is 10 s. */
@@ -201,7 +203,13 @@ export class Processor implements AsyncDisposable {
   }
 
   async #attempt(incoming: Incoming): Promise<string> {
+    const { disturb } = this.#options;
+    const { signal } = this.#stopping;
     try {
+      if (disturb !== undefined) {
+        await disturb(signal);
+        signal.throwIfAborted();
+      }
       const outcome = await this.#handle(incoming);
       if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(incoming.msg));
       return outcome;

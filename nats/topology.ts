@@ -43,8 +43,8 @@ export interface ViewSpec {
 export interface BucketSpec {
   readonly name: string;
   readonly description: string;
-  /** The service that may write every key. The others write what registers their own schemas. */
-  readonly owner: string;
+  /** The service that may write every key; undefined where only the operator writes. */
+  readonly owner: string | undefined;
 }
 
 /**
@@ -172,6 +172,7 @@ const views: readonly ViewSpec[] = [
 
 const buckets: readonly BucketSpec[] = [
   { name: SCHEMAS, owner: "registry", description: "What the messages of all streams look like" },
+  { name: "FAULTS", owner: undefined, description: "What is set to go wrong, for demonstrations" },
 ];
 
 // Timers are the index of what is live (ADR 4).
@@ -193,7 +194,7 @@ export const topology: Topology = {
 export function servicesOf({ streams, buckets = [], consumers, views = [] }: Topology): string[] {
   const owners = [
     ...streams.flatMap(({ owner, writers = [] }) => [...(owner ? [owner] : []), ...writers]),
-    ...buckets.map(({ owner }) => owner),
+    ...buckets.flatMap(({ owner }) => owner ?? []),
   ];
   return [...new Set([...owners, ...[...consumers, ...views].map(({ service }) => service)])];
 }

@@ -5,6 +5,7 @@ import { addCatalog } from "./catalog.ts";
 import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
 import { addDeadLetters } from "./dead_letters.ts";
+import { addFault } from "./fault.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
 import { addSchema } from "./schema.ts";
@@ -48,6 +49,7 @@ export async function runOps(
     });
   addCatalog(program, context);
   addDeadLetters(program, context);
+  addFault(program, context);
   addReconcile(program, context);
   addSchema(program, context);
   try {

@@ -70,7 +70,9 @@ async function main(args: readonly string[]): Promise<number> {
     return 2;
   }
   try {
-    return await runShop({ ...readConfig(), prepare, report }, (shop) => process.stdout.write(summary(shop)));
+    const { environment, ...config } = readConfig();
+    const options = { ...config, environment: { FAULTS: "on", ...environment }, prepare, report };
+    return await runShop(options, (shop) => process.stdout.write(summary(shop)));
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     report(error.message);

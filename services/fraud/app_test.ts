@@ -8,13 +8,12 @@ import {
   commit,
   encode,
   key,
-  newHeaders,
   screening,
   screenOrder,
   subjectOf,
   viewLast,
 } from "../../nats/mod.ts";
-import { startNats, until } from "../../test/support/mod.ts";
+import { namedHeaders, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readFraudConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -42,14 +41,15 @@ async function startFraud(stack: AsyncDisposableStack, reviewTtlMs: number) {
 
 /** Stores a command as the coordinator would. */
 async function command<S extends DescMessage>(
-  { connection }: Service,
+  service: Service,
   contract: Contract<S>,
   orderId: string,
   init: MessageInitShape<S>,
 ): Promise<void> {
   const data = encode(contract, create(contract.schema, init));
-  const entry = { subject: subjectOf(contract, orderId), data, headers: newHeaders() };
-  expect(await commit(connection, "CHECKOUT", [entry])).toMatchObject({ kind: "committed" });
+  const headers = await namedHeaders(service, contract);
+  const entry = { subject: subjectOf(contract, orderId), data, headers };
+  expect(await commit(service.connection, "CHECKOUT", [entry])).toMatchObject({ kind: "committed" });
 }
 
 function flagged(orderId: string): MessageInitShape<typeof screenOrder.schema> {

@@ -24,7 +24,7 @@ import {
   subjectOf,
 } from "../../nats/contracts/mod.ts";
 import type { Decision, Handler, Outcome, View } from "../../nats/mod.ts";
-import { evaluate } from "./rules.ts";
+import { type Evidence, evaluate } from "./rules.ts";
 
 export type Screening = MessageShape<typeof ScreeningSchema>;
 type Order = MessageShape<typeof OrderSchema>;
@@ -32,6 +32,11 @@ type Order = MessageShape<typeof OrderSchema>;
 export interface FraudOptions {
   /** How long a review stays open. */
   reviewTtlMs: number;
+  /**
+   * More that speaks against an order, which may be otherwise the next time that it is asked. Default: the rules are all, and
+   * an order is looked at the same way each time.
+   */
+  suspects?: ((order: Order) => Evidence[]) | undefined;
 }
 
 const nothing: Outcome = { kind: "done", messages: [] };
@@ -44,20 +49,23 @@ const nothing: Outcome = { kind: "done", messages: [] };
  * That does no harm: a review is closed only of an order that is being cancelled, and the checkout ignores the clearance of
  * such an order in every state from there on.
  */
-export function handlers({ reviewTtlMs }: FraudOptions) {
+export function handlers({ reviewTtlMs, suspects }: FraudOptions) {
+  /** Whether the order's clearance is all that is ever stored about it. */
+  const isClearForGood = (order: Order | undefined) => suspects === undefined && isClear(order);
   /** Clears an order or opens a review of it, once. No review is opened of an order that was closed before it came. */
   const screen: Handler<typeof ScreenOrderSchema> = {
     contract: screenOrder,
-    keys: ({ order }, id) => (isClear(order) ? [key(orderCleared, id)] : screeningKeys(id)),
-    begins: ({ order }, id) => [isClear(order) ? key(orderCleared, id) : key(screening, id)],
+    keys: ({ order }, id) => (isClearForGood(order) ? [key(orderCleared, id)] : screeningKeys(id)),
+    begins: ({ order }, id) => [isClearForGood(order) ? key(orderCleared, id) : key(screening, id)],
     decide(view, { order }, { now }) {
       if (order === undefined)
         return { kind: "dead", reason: "Cannot screen an order: the command has none" };
       const { orderId } = order;
       if (view.get(orderCleared, orderId) !== undefined) return nothing;
-      const evidence = evaluate(order);
-      if (evidence.length === 0) return { kind: "done", messages: [clear(order)] };
-      if (view.get(screening, orderId) !== undefined) return nothing;
+      const evidence = [...evaluate(order), ...(suspects?.(order) ?? [])];
+      const isNew = isClearForGood(order) || view.get(screening, orderId) === undefined;
+      if (evidence.length === 0 && isNew) return { kind: "done", messages: [clear(order)] };
+      if (!isNew) return nothing;
       const expires = new Date(now.getTime() + reviewTtlMs);
       const flaggedAt = timestampFromDate(now);
       const expiresAt = timestampFromDate(expires);

@@ -3,7 +3,7 @@ import type { EvidenceSchema } from "../../gen/shop/fraud/v1/screening_pb.ts";
 import type { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
 
 type Order = MessageShape<typeof OrderSchema>;
-type Evidence = MessageInitShape<typeof EvidenceSchema> & { rule: string };
+export type Evidence = MessageInitShape<typeof EvidenceSchema> & { rule: string };
 
 /** What a rule can look at, under the name that a reviewer reads. */
 const fields = {

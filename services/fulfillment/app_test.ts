@@ -1,8 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectService, consume, createApp, createLog, type Service } from "../../lib/mod.ts";
-import { applyTopology, commit, encode, fulfillOrder, newHeaders, subjectOf } from "../../nats/mod.ts";
-import { startNats, until } from "../../test/support/mod.ts";
+import { applyTopology, commit, encode, fulfillOrder, subjectOf } from "../../nats/mod.ts";
+import { namedHeaders, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readFulfillmentConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -36,7 +36,8 @@ async function fulfillTwice(orderId: string, init: OrderInit = {}): Promise<void
   const data = encode(fulfillOrder, create(fulfillOrder.schema, { order }));
   let lastSeq = 0;
   for (let n = 1; n <= 2; n++) {
-    const entry = { subject: subjectOf(fulfillOrder, orderId), data, headers: newHeaders() };
+    const headers = await namedHeaders(service, fulfillOrder);
+    const entry = { subject: subjectOf(fulfillOrder, orderId), data, headers };
     const outcome = await commit(connection, "CHECKOUT", [entry]);
     if (outcome.kind !== "committed") throw new Error(`Cannot store a command: ${outcome.kind}`);
     lastSeq = outcome.lastSeq;

@@ -12,11 +12,10 @@ import {
   commit,
   DEAD_LETTER_STREAM,
   encode,
-  newHeaders,
   orderCreated,
   subjectOf,
 } from "../../nats/mod.ts";
-import { freePorts, readMailboxes, startNats, until } from "../../test/support/mod.ts";
+import { freePorts, namedHeaders, readMailboxes, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readNotificationConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -40,15 +39,16 @@ async function startNotification(stack: AsyncDisposableStack, mailer: Mailer) {
 
 /** Stores an event as its owner would. */
 async function publish<S extends DescMessage>(
-  { connection }: Service,
+  service: Service,
   contract: Contract<S>,
   orderId: string,
   init: MessageInitShape<S>,
 ): Promise<void> {
   const stream = contract.subject.startsWith("order.") ? "ORDER" : "CHECKOUT";
   const data = encode(contract, create(contract.schema, init));
-  const entry = { subject: subjectOf(contract, orderId), data, headers: newHeaders() };
-  expect(await commit(connection, stream, [entry])).toMatchObject({ kind: "committed" });
+  const headers = await namedHeaders(service, contract);
+  const entry = { subject: subjectOf(contract, orderId), data, headers };
+  expect(await commit(service.connection, stream, [entry])).toMatchObject({ kind: "committed" });
 }
 
 /** Waits until every event that was stored has been handled. */

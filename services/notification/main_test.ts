@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
-import { applyTopology, commit, encode, newHeaders, orderCreated, subjectOf } from "../../nats/mod.ts";
-import { readMailboxes, startNats, until } from "../../test/support/mod.ts";
+import { applyTopology, commit, encode, orderCreated, subjectOf } from "../../nats/mod.ts";
+import { namedHeaders, readMailboxes, startNats, until } from "../../test/support/mod.ts";
 import { nodeArguments, services } from "../mod.ts";
 import { anOrder, startSmtp } from "./test_support.ts";
 
@@ -35,10 +35,11 @@ async function runFor(environment: Record<string, string>, arrived: (dataDir: st
   const exited = new Promise<number | null>((resolve) => child.once("exit", resolve));
   stack.defer(() => void child.kill("SIGKILL"));
 
-  const { connection } = await nats.connect();
+  const client = await nats.connect();
   const data = encode(orderCreated, create(orderCreated.schema, { order: anOrder() }));
-  const entry = { subject: subjectOf(orderCreated, "o1"), data, headers: newHeaders() };
-  expect(await commit(connection, "ORDER", [entry])).toMatchObject({ kind: "committed" });
+  const headers = await namedHeaders(client, orderCreated);
+  const entry = { subject: subjectOf(orderCreated, "o1"), data, headers };
+  expect(await commit(client.connection, "ORDER", [entry])).toMatchObject({ kind: "committed" });
   await until("the mail", () => arrived(dataDir));
   child.kill("SIGTERM");
   expect(await exited).toBe(0);

@@ -1,5 +1,6 @@
 export * from "./audit/mod.ts";
 export * from "./mails.ts";
+export * from "./named.ts";
 export * from "./nats.ts";
 export * from "./otlp_receiver.ts";
 export * from "./ports.ts";
