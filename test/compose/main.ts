@@ -24,14 +24,17 @@ interface Order {
 /** Well above what a start takes, since all share two cores. */
 const TIMEOUT_MS = 120_000;
 
-async function main(): Promise<void> {
+async function main(signal: AbortSignal): Promise<void> {
   await using engine = await findEngine(pulledImages());
+  signal.throwIfAborted();
   say("building and starting");
-  await using stack = await startStack(engine);
+  await using stack = await startStack(engine, { signal });
+  const stopped = Promise.withResolvers<never>();
+  signal.addEventListener("abort", () => stopped.reject(signal.reason));
   try {
-    await check(stack);
+    await Promise.race([check(stack), stopped.promise]);
   } catch (cause) {
-    console.error(await stack.compose("logs", "--no-color", "--tail", "30"));
+    if (!signal.aborted) console.error(await stack.compose("logs", "--no-color", "--tail", "30"));
     throw cause;
   }
   say("taking everything down");
@@ -198,11 +201,17 @@ function say(line: string): void {
   console.log(`compose: ${Math.round((performance.now() - started) / 1000)} s: ${line}`);
 }
 
+// Whoever stops it finds everything taken down all the same.
+const stop = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"] as const) {
+  process.on(name, () => stop.abort(new Error(`Stopped by ${name}`)));
+}
+
 try {
-  await main();
+  await main(stop.signal);
   say("done");
 } catch (cause) {
-  if (cause instanceof NoEngineError) console.error(cause.message);
+  if (cause instanceof NoEngineError || stop.signal.aborted) console.error(String(cause));
   else console.error(cause);
   process.exitCode = 1;
 }

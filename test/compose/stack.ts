@@ -17,8 +17,11 @@ export interface Stack extends AsyncDisposable {
 const UP_TIMEOUT_S = 300;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 
-/** Builds, starts, and waits until everything is healthy. Disposed of, it leaves nothing behind. */
-export async function startStack(engine: Engine): Promise<Stack> {
+/**
+ * Builds, starts, and waits until everything is healthy. Disposed of, it leaves nothing behind.
+ * @throws {Error} If that does not succeed, or `signal` says that nobody waits any more. Then too nothing is left.
+ */
+export async function startStack(engine: Engine, { signal }: { signal: AbortSignal }): Promise<Stack> {
   const project = `jetstream-checkout-smoke-${process.pid}`;
   const image = `jetstream-checkout:smoke-${process.pid}`;
   const variables = portVariables();
@@ -42,10 +45,11 @@ export async function startStack(engine: Engine): Promise<Stack> {
     },
   };
   try {
-    await compose("up", "--detach", "--wait", "--wait-timeout", `${UP_TIMEOUT_S}`);
+    const up = [...flags, "up", "--detach", "--wait", "--wait-timeout", `${UP_TIMEOUT_S}`];
+    await promisify(execFile)("docker", up, { env, signal, maxBuffer: MAX_OUTPUT_BYTES });
   } catch (cause) {
     // To the terminal as they come: they may be long.
-    await logs([...flags, "logs", "--tail", "50"], env);
+    if (!signal.aborted) await logs([...flags, "logs", "--tail", "50"], env);
     await stack[Symbol.asyncDispose]();
     throw cause;
   }
