@@ -118,7 +118,13 @@ let binary: string | undefined;
 function bufBinary(): string {
   if (binary === undefined) {
     const require = createRequire(createRequire(import.meta.url).resolve("@bufbuild/buf/package.json"));
-    binary = require.resolve(`@bufbuild/buf-${process.platform}-${process.arch}/bin/buf`);
+    binary = require.resolve(`${bufPackage(process)}/bin/buf`);
   }
   return binary;
+}
+
+/** The npm package that holds the program; for ARM on Linux, as in containers on a Mac, by names of its own. */
+export function bufPackage({ platform, arch }: { platform: string; arch: string }): string {
+  const onLinux: Readonly<Record<string, string>> = { arm64: "aarch64", arm: "armv7" };
+  return `@bufbuild/buf-${platform}-${(platform === "linux" && onLinux[arch]) || arch}`;
 }
