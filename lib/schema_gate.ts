@@ -33,7 +33,7 @@ export function openSchemaGate(
   service: Observer,
   { config, fail, stack }: Pick<Life, "fail" | "stack"> & { config: CommonConfig },
 ): SchemaGate {
-  const { name, connection, jsm, log, checks } = service;
+  const { name, connection, jsm, log, checks, metrics } = service;
   const off = config.SCHEMA_GATE === "off";
   if (off)
     log.warn(
@@ -69,7 +69,21 @@ export function openSchemaGate(
   return {
     opened,
     dataSchema: (contract) => urls?.get(contract),
-    readable: off ? warnOnly(gate, service) : (contract, dataSchema) => gate.check(contract, dataSchema),
+    readable: counted(off ? warnOnly(gate, service) : (...asked) => gate.check(...asked), (subject) =>
+      metrics.unreadable.inc({ subject }),
+    ),
+  };
+}
+
+/** Tells `count` of each message that is refused, by its subject. */
+function counted(readable: SchemaGate["readable"], count: (subject: string) => void): SchemaGate["readable"] {
+  return (contract, dataSchema) => {
+    const counting = (verdict: Verdict) => {
+      if (verdict !== undefined) count(contract.subject);
+      return verdict;
+    };
+    const verdict = readable(contract, dataSchema);
+    return verdict instanceof Promise ? verdict.then(counting) : counting(verdict);
   };
 }
 

@@ -6,6 +6,7 @@ import {
   type AnyHandler,
   connect,
   consumersOf,
+  type Finding,
   inboxOf,
   Ledger,
   Link,
@@ -18,7 +19,14 @@ import { Faults } from "./faults.ts";
 import { healthRoutes } from "./health.ts";
 import { createApp, type Env } from "./http.ts";
 import type { Life } from "./lifetime.ts";
-import { createMetrics, type Metrics } from "./metrics.ts";
+import {
+  createMetrics,
+  knownSubjects,
+  type Metrics,
+  observeCommit,
+  observeDelivery,
+  setFindings,
+} from "./metrics.ts";
 import { openSchemaGate, type SchemaGate } from "./schema_gate.ts";
 import { serve } from "./serve.ts";
 import { openTracing, type Tracing } from "./tracing.ts";
@@ -63,10 +71,7 @@ export async function connectService(
       opened: gate.opened,
       tracer: tracing,
       log,
-      onCommit: ({ outcome, messages, ms }) => {
-        metrics.commitSeconds.observe({ outcome }, ms / 1000);
-        metrics.commitMessages.observe(messages);
-      },
+      onCommit: (attempt) => observeCommit(metrics, attempt),
     }),
   );
   return { ...service, ledger, gate };
@@ -108,10 +113,13 @@ export async function connectObserver(
   let whole = false;
   const { REPLICAS: replicas, NATS_MONITOR_URL: monitorUrl } = config;
   const { signal } = stopped;
+  const onFindings = (findings: readonly Finding[]) => setFindings(metrics, findings);
   // Beside the start, not before it: whatever is missing is waited for, and others see why this one is not ready.
-  void startCheck(connection, jsm, { service: name, replicas, monitorUrl, log, signal }).then(() => {
-    whole = !signal.aborted;
-  });
+  void startCheck(connection, jsm, { service: name, replicas, monitorUrl, log, signal, onFindings }).then(
+    () => {
+      whole = !signal.aborted;
+    },
+  );
   const checks = {
     nats: () => link.up && !connection.isClosed(),
     topology: () => whole,
@@ -141,6 +149,7 @@ async function connectAs(name: string, config: CommonConfig, log: Logger): Promi
 /** Starts to handle what the service's consumers of the topology deliver. */
 export function consume(service: Service, handlers: readonly AnyHandler[]): void {
   const { name, log, metrics, tracing, faults, connection, ledger, gate } = service;
+  const known = knownSubjects(metrics, handlers);
   const processor = service.stack.use(
     new Processor(connection, jetstream(connection), ledger, {
       service: name,
@@ -156,8 +165,7 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
       onDelivery: ({ subject, fields, outcome, redelivered, ms }) => {
         // One line a message would be the largest part of the work: what goes as it should is for who asks.
         if (log.isLevelEnabled("debug")) log.debug({ ...fields(), outcome, ms: Math.round(ms) }, "handled");
-        metrics.deliverySeconds.observe({ subject, outcome }, ms / 1000);
-        if (redelivered) metrics.redeliveries.inc({ subject });
+        observeDelivery(metrics, { subject: known(subject), outcome, redelivered, ms });
       },
     }),
   );

@@ -4,7 +4,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { Batch, type Sender } from "./batch.ts";
 import { type CommitOutcome, commit } from "./commit.ts";
 import type { Log } from "./connection.ts";
-import type { Key } from "./contracts/contract.ts";
+import type { Key, Outgoing } from "./contracts/contract.ts";
 import { type Decided, decideTask } from "./decide_task.ts";
 import { Link, LinkLostError } from "./link.ts";
 import { backoffMs, pause } from "./pause.ts";
@@ -77,6 +77,7 @@ export class Ledger implements AsyncDisposable {
   readonly #options: LedgerOptions;
   readonly #cache: StateCache;
   readonly #closing = new AbortController();
+  readonly #listeners: ((message: Outgoing) => void)[] = [];
   /** Every task that is not settled, in order of arrival. */
   readonly #line = new Set<Job>();
   /** Undefined once it is open. */
@@ -156,6 +157,15 @@ export class Ledger implements AsyncDisposable {
    */
   read<S extends DescMessage>(key: Key<S>): Promise<Last<S>> {
     return this.#link.ask(() => readLast(this.#connection, this.stream, key));
+  }
+
+  /**
+   * From now on, `listener` is told of each message that this process stores, once it is stored: for metrics. What a later
+   * decision of the same batch has replaced is not stored; of a commit that got no answer it is told nothing, whatever
+   * became of it.
+   */
+  onStored(listener: (message: Outgoing) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** Waits until every task is settled, `graceMs` at most (default 2,000), then fails those that are left. */
@@ -282,6 +292,7 @@ export class Ledger implements AsyncDisposable {
     switch (outcome.kind) {
       case "committed":
         this.#rememberStored(batch, outcome.lastSeq, { started, ended });
+        this.#tell(batch, outcome.lastSeq);
         for (const { job, result } of decided) job.resolve(result);
         return true;
       case "conflict":
@@ -341,6 +352,13 @@ export class Ledger implements AsyncDisposable {
     for (const { message, seq, trace } of batch.stored(lastSeq)) {
       const isKey = keys.has(message.subject);
       this.#cache.store(message.subject, { seq, value: message.value, trace }, { isKey, span });
+    }
+  }
+
+  #tell(batch: Batch, lastSeq: number): void {
+    if (this.#listeners.length === 0) return;
+    for (const { message } of batch.stored(lastSeq)) {
+      for (const listener of this.#listeners) listener(message);
     }
   }
 

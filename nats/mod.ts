@@ -9,6 +9,7 @@ export * from "./dead_letter.ts";
 export * from "./dead_letters.ts";
 export * from "./handler.ts";
 export * from "./headers.ts";
+export * from "./lag.ts";
 export * from "./ledger.ts";
 export * from "./link.ts";
 export * from "./pages.ts";

@@ -93,16 +93,22 @@ export async function checkServers(
 export async function startCheck(
   connection: NatsConnection,
   jsm: JetStreamManager,
-  options: StartCheckOptions & { log: Log; signal: AbortSignal },
+  options: StartCheckOptions & {
+    log: Log;
+    signal: AbortSignal;
+    /** Told what each check has found, for metrics. */
+    onFindings?: (findings: readonly Finding[]) => void;
+  },
 ): Promise<void> {
-  const { log, signal } = options;
+  const { log, signal, onFindings } = options;
   for (let attempt = 1; !signal.aborted; attempt++) {
     try {
       const findings = await checkServers(connection, jsm, options);
+      onFindings?.(findings);
       const lacking = findings.filter(({ kind }) => kind === "missing");
-      for (const { what } of lacking) log.error({ what }, `${what} is missing: apply the topology`);
+      for (const finding of lacking) log.error({ what: finding.what }, findingText(finding));
       if (lacking.length === 0) {
-        for (const finding of findings) log.warn({ ...finding }, text(finding));
+        for (const finding of findings) log.warn({ ...finding }, findingText(finding));
         return;
       }
     } catch (cause) {
@@ -112,7 +118,9 @@ export async function startCheck(
   }
 }
 
-function text({ kind, what, wanted, is }: Finding): string {
+/** A finding as a log line says it. */
+export function findingText({ kind, what, wanted, is }: Finding): string {
+  if (kind === "missing") return `${what} is missing: apply the topology`;
   if (kind === "unseen") return `cannot see ${what}, which should be ${wanted}: ${is}`;
   return `weaker than the topology asks: ${what} should be ${wanted} and is ${is}`;
 }

@@ -6,6 +6,7 @@ import { type Environment, type OpsConfig, readOpsConfig, variables } from "./co
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
 import { addDeadLetters } from "./dead_letters.ts";
 import { addFault } from "./fault.ts";
+import { addLag } from "./lag.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
 import { addSchema } from "./schema.ts";
@@ -16,19 +17,22 @@ export interface Context {
   readonly output: Output;
   /** Connects, does `work`, and ends with what it says. */
   run(work: (shop: Shop) => Promise<ExitCode>): Promise<void>;
+  /** From now on Ctrl-C ends no more than what listens to this. */
+  interrupted(): AbortSignal;
 }
 
 /** Runs one command line and says how it ended. Throws for bugs only. */
 export async function runOps(
   args: readonly string[],
-  options: { output: Output; environment?: Environment },
+  options: { output: Output; environment?: Environment; interrupted?: () => AbortSignal },
 ): Promise<ExitCode> {
-  const { output } = options;
+  const { output, interrupted = onInterrupt } = options;
   let code: ExitCode = 0;
   const config = readOpsConfig(options.environment);
   const context: Context = {
     config,
     output,
+    interrupted,
     async run(work) {
       await using shop = await connectShop(config);
       code = await work(shop);
@@ -50,6 +54,7 @@ export async function runOps(
   addCatalog(program, context);
   addDeadLetters(program, context);
   addFault(program, context);
+  addLag(program, context);
   addReconcile(program, context);
   addSchema(program, context);
   try {
@@ -62,6 +67,12 @@ export async function runOps(
     return 1;
   }
   return code;
+}
+
+function onInterrupt(): AbortSignal {
+  const interrupt = new AbortController();
+  process.once("SIGINT", () => interrupt.abort());
+  return interrupt.signal;
 }
 
 /** One line for what a person can mend; undefined for a bug. */

@@ -4,12 +4,14 @@ import { routes } from "./app.ts";
 import { afterCatchUp, catchUp } from "./catch_up.ts";
 import { readCoordinatorConfig } from "./config.ts";
 import { eventHandlers, timer } from "./handlers.ts";
+import { createOrderMetrics } from "./metrics.ts";
 import { sweepRegularly } from "./sweep.ts";
 
 await run("coordinator", async (life) => {
   const config = readCoordinatorConfig();
   const { deadlines } = config;
   const service = await connectService("coordinator", { config, ...life });
+  service.ledger.onStored(createOrderMetrics(service.metrics.registry));
   const answers = consumersOf("coordinator").filter(({ stream }) => stream !== service.ledger.stream);
   const caughtUp = catchUp(service.jsm, answers);
   consume(service, [...eventHandlers(deadlines), afterCatchUp(timer(deadlines), caughtUp)]);

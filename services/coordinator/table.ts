@@ -47,14 +47,16 @@ export type Command =
   | "fulfill_order";
 
 /** Why an order was cancelled. */
-export type Reason =
-  | "out_of_stock"
-  | "payment_declined"
-  | "review_rejected"
-  | "review_expired"
-  | "customer_request"
-  | "fulfillment_failed"
-  | "timed_out";
+export const reasons = [
+  "out_of_stock",
+  "payment_declined",
+  "review_rejected",
+  "review_expired",
+  "customer_request",
+  "fulfillment_failed",
+  "timed_out",
+] as const;
+export type Reason = (typeof reasons)[number];
 
 /**
  * What an event means in a state.

@@ -4,11 +4,13 @@ import { watchCapacity } from "./capacity.ts";
 import { catalogueFilled } from "./catalogue.ts";
 import { readOrderConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
+import { countOrders } from "./metrics.ts";
 import { type OrderIds, openOrderIds } from "./order_id.ts";
 
 await run("order", async (life) => {
   const config = readOrderConfig();
   const service = await connectService("order", { config, ...life });
+  service.ledger.onStored(countOrders(service.metrics.registry));
   consume(service, handlers);
   const { ORDER_RATE_LIMIT: perSecond, ORDER_RATE_BURST: burst, TRUSTED_PROXIES: trustedProxies } = config;
   const rateLimit = perSecond === undefined ? undefined : { perSecond, burst, trustedProxies };

@@ -1,0 +1,129 @@
+import type { MessageShape } from "@bufbuild/protobuf";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import type { JetStreamManager } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
+import {
+  type ConsumerLag,
+  type Contract,
+  checkoutState,
+  checkoutTimer,
+  deadlinePassed,
+  type Key,
+  key,
+  MAX_PAGE,
+  readPage,
+  splitSubject,
+  UnreadableStateError,
+  viewMany,
+} from "../../nats/mod.ts";
+
+/** States of a checkout that is stored and has not ended. */
+export const liveStates = [
+  "reserving",
+  "screening",
+  "in_review",
+  "charging",
+  "fulfilling",
+  "refunding",
+  "releasing",
+] as const;
+
+/** What the checkouts in one state have in common. */
+export interface InState {
+  readonly count: number;
+  /** How long the one that has been in it longest has been; 0 if there is none. */
+  readonly oldestSeconds: number;
+}
+
+/** The checkouts that have not ended, as they were a moment ago. */
+export interface Live {
+  /** All of {@linkcode liveStates}, and whatever else there is as `other`. */
+  readonly states: ReadonlyMap<string, InState>;
+  /** Those whose deadline has passed. */
+  readonly overdue: number;
+  /** Timers beyond {@linkcode MAX_LOOKED_AT}, whose checkouts are in no state above. */
+  readonly unseen: number;
+}
+
+/**
+ * Checkouts that are looked at, those first whose timers were set first. Ten pages of timers and ten to twenty of states,
+ * about 30 MB in all: more would take the server's time from the orders.
+ */
+export const MAX_LOOKED_AT = 10_000;
+
+const STREAM = "CHECKOUT";
+
+/**
+ * Looks at every checkout that has a timer message (ADR 4), and at those whose timer has fired and not been handled: a page
+ * of each and one of their states for a thousand of them. It costs by the orders that are under way, whatever the history,
+ * and by {@linkcode MAX_LOOKED_AT} at most.
+ *
+ * @param options.lags What was just read of the consumers: how far the coordinator has handled timers.
+ * @throws {Error} If the server does not answer.
+ */
+export async function readLive(
+  { connection, jsm }: { connection: NatsConnection; jsm: JetStreamManager },
+  { lags, now = Date.now() }: { lags: readonly ConsumerLag[]; now?: number },
+): Promise<Live> {
+  const waiting = await idsOf(connection, checkoutTimer, 1);
+  const timers = lags.find(({ stream, consumer }) => stream === STREAM && consumer === "coordinator");
+  const fired = await idsOf(connection, deadlinePassed, (timers?.ackFloor ?? 0) + 1);
+  const ids = [...new Set([...fired.ids, ...waiting.ids])].slice(0, MAX_LOOKED_AT);
+  const states = new Map<string, InState>(
+    [...liveStates, "other"].map((state) => [state, { count: 0, oldestSeconds: 0 }]),
+  );
+  let overdue = 0;
+  for (let from = 0; from < ids.length; from += MAX_PAGE) {
+    const keys = ids.slice(from, from + MAX_PAGE).map((id) => key(checkoutState, id));
+    for (const checkout of await statesOf(jsm, keys)) {
+      // A timer that is unhandled may be that of a checkout which has ended since.
+      if (checkout?.deadline === undefined) continue;
+      const state = states.has(checkout.state) ? checkout.state : "other";
+      const entered = checkout.history.at(-1)?.at;
+      const seconds = entered === undefined ? 0 : Math.max(0, now - timestampMs(entered)) / 1_000;
+      const { count, oldestSeconds } = states.get(state) ?? { count: 0, oldestSeconds: 0 };
+      states.set(state, { count: count + 1, oldestSeconds: Math.max(oldestSeconds, seconds) });
+      if (timestampMs(checkout.deadline) <= now) overdue += 1;
+    }
+  }
+  return { states, overdue, unseen: waiting.beyond + fired.beyond };
+}
+
+/** Ids of the contract's messages from a sequence on, and how many there are beyond the limit. */
+async function idsOf(
+  connection: NatsConnection,
+  { subject }: Contract,
+  from: number,
+): Promise<{ ids: string[]; beyond: number }> {
+  const ids: string[] = [];
+  for (let next = from; ; ) {
+    const { messages, pending } = await readPage(connection, STREAM, {
+      subject: `${subject}.>`,
+      from: next,
+      limit: Math.min(MAX_PAGE, MAX_LOOKED_AT - ids.length),
+    });
+    for (const message of messages) ids.push(splitSubject(message.subject).id);
+    const last = messages.at(-1);
+    if (last === undefined || pending === 0) return { ids, beyond: 0 };
+    if (ids.length >= MAX_LOOKED_AT) return { ids, beyond: pending };
+    next = last.seq + 1;
+  }
+}
+
+type State = MessageShape<typeof CheckoutStateSchema>;
+
+/** Their last messages. One that cannot be decoded is the reconciler's to report, and is left out: halves are read again. */
+async function statesOf(
+  jsm: JetStreamManager,
+  keys: readonly Key<typeof CheckoutStateSchema>[],
+): Promise<(State | undefined)[]> {
+  try {
+    return await viewMany(jsm, STREAM, keys);
+  } catch (cause) {
+    if (!(cause instanceof UnreadableStateError)) throw cause;
+    if (keys.length === 1) return [undefined];
+    const middle = Math.ceil(keys.length / 2);
+    return [...(await statesOf(jsm, keys.slice(0, middle))), ...(await statesOf(jsm, keys.slice(middle)))];
+  }
+}
