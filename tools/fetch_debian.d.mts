@@ -4,19 +4,32 @@ export interface SourcesFile {
   readonly text: string;
 }
 
-/**
- * Downloads nats-server's package from Debian's testing suite into `folder` and unpacks it there. apt verifies its
- * signature. Where from follows from the machine's own apt sources; all of apt's state of it stays in `folder`.
- *
- * @returns The binary's path.
- * @throws {Error} Saying why there is none to be had.
- */
-export function fetchDebianPackage(folder: string): string;
+/** A package, and the file of it that is wanted. */
+export interface DebianPackage {
+  readonly name: string;
+  /** Path below `/`. */
+  readonly binary: string;
+  /** `installed`: that of the release which the machine runs, whose libraries it has. */
+  readonly suite: "testing" | "installed";
+}
 
 /**
- * The sources of `files` that are Debian's main archive as far as one can tell, each as a deb822 stanza turned to the
- * testing suite; the likeliest first. Mirrors, keyrings and other options stay as they are.
+ * Downloads a package of Debian's into `folder` and unpacks it there. apt verifies its signature. Where from follows from
+ * the machine's own apt sources; all of apt's state of it stays in `folder`.
  *
- * @param codename Of the release that the machine runs.
+ * @param wanted Default: nats-server, from testing.
+ * @returns The path of its binary.
+ * @throws {Error} Saying why there is none to be had.
  */
-export function testingSources(files: readonly SourcesFile[], codename: string | undefined): string[];
+export function fetchDebianPackage(folder: string, wanted?: DebianPackage): string;
+
+/**
+ * The sources of `files` that are Debian's main archive as far as one can tell, each as a deb822 stanza turned to `suite`;
+ * the likeliest first. Mirrors, keyrings and other options stay as they are.
+ *
+ * @param options `codename` of the release that the machine runs.
+ */
+export function debianSources(
+  files: readonly SourcesFile[],
+  options: { codename: string | undefined; suite: string },
+): string[];

@@ -1,27 +1,30 @@
-// Fetches Debian's nats-server package with apt, without installing anything. Plain JavaScript for the same reason as
+// Fetches a package of Debian's with apt, without installing anything. Plain JavaScript for the same reason as
 // nats_server.mjs. Types and contracts: fetch_debian.d.mts.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Stable releases carry an older nats-server; its binary needs no library but libc. */
-const suite = "testing";
+const natsServer = { name: "nats-server", binary: "usr/sbin/nats-server", suite: "testing" };
 const releaseSuites = ["stable", "oldstable", "testing", "unstable", "sid"];
 
 /** Several sources may bear Debian's suite names, a vendor's own repository among them; one of the first has it. */
 const maxSources = 4;
-/** The index has about 10 MB, the package 5 MB. */
+/** The index has about 10 MB, the packages 5 and 20 MB. */
 const aptWithinMs = 300_000;
 
-export function fetchDebianPackage(folder) {
-  if (readOsRelease().ID !== "debian") throw new Error("this is not Debian");
-  const sources = testingSources(readSources(), readOsRelease().VERSION_CODENAME).slice(0, maxSources);
+export function fetchDebianPackage(folder, wanted = natsServer) {
+  const { ID: system, VERSION_CODENAME: codename } = readOsRelease();
+  if (system !== "debian") throw new Error("this is not Debian");
+  const suite = wanted.suite === "installed" ? codename : wanted.suite;
+  // Debian's own testing names no release.
+  const sources = debianSources(readSources(), { codename, suite: suite ?? "testing" }).slice(0, maxSources);
   if (sources.length === 0) throw new Error("apt has no source of Debian's own");
 
   let reason = "";
   for (const source of sources) {
     try {
-      return fetchFrom(source, folder);
+      return fetchFrom(source, folder, wanted);
     } catch (error) {
       reason ||= error.message;
     }
@@ -29,8 +32,8 @@ export function fetchDebianPackage(folder) {
   throw new Error(reason);
 }
 
-function fetchFrom(source, folder) {
-  const list = join(folder, "testing.sources");
+function fetchFrom(source, folder, { name, binary }) {
+  const list = join(folder, "debian.sources");
   writeFileSync(list, source);
   for (const needed of ["lists/partial", "cache/archives/partial"]) {
     mkdirSync(join(folder, needed), { recursive: true });
@@ -52,11 +55,11 @@ function fetchFrom(source, folder) {
   };
   const apt = Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
   run("apt-get", [...apt, "-qq", "update"], folder);
-  run("apt-get", [...apt, "-qq", "download", "nats-server"], folder);
+  run("apt-get", [...apt, "-qq", "download", name], folder);
   const file = readdirSync(folder).find((name) => name.endsWith(".deb"));
   if (file === undefined) throw new Error("apt-get downloaded nothing");
   run("dpkg-deb", ["-x", file, "package"], folder);
-  return join(folder, "package", "usr", "sbin", "nats-server");
+  return join(folder, "package", binary);
 }
 
 function run(command, args, cwd) {
@@ -72,7 +75,7 @@ function run(command, args, cwd) {
   throw new Error(`${command} says ${errors[0] ?? `exit code ${result.status}`}`);
 }
 
-export function testingSources(files, codename) {
+export function debianSources(files, { codename, suite }) {
   const suites = new Set([...releaseSuites, codename]);
   return files
     .flatMap(({ name, text }) => (name.endsWith(".sources") ? stanzas(text) : text.split("\n").map(oneLine)))

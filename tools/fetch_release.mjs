@@ -1,4 +1,4 @@
-// Fetches nats-server's official release archive. Plain JavaScript for the same reason as nats_server.mjs. Types and
+// Fetches an official release archive, nats-server's if nothing else is said. Plain JavaScript for the same reason as nats_server.mjs. Types and
 // contracts: fetch_release.d.mts.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -11,17 +11,19 @@ const architectures = { x64: "amd64", arm64: "arm64" };
 
 /** Many machines cannot reach the outside, and some swallow packets instead of refusing them. */
 const answerWithinMs = 5_000;
-/** The archive has about 7 MB. */
+/** The archives have 7 MB, nats-server's, and 110 MB, Prometheus'. */
 const downloadWithinMs = 180_000;
 
-export async function fetchRelease(folder, version, { base = releases } = {}) {
+export async function fetchRelease(folder, version, options = {}) {
+  const { base = releases, sumsFile = "SHA256SUMS", binary = "nats-server" } = options;
+  const { nameFor = (platform) => `nats-server-v${version}-${platform}` } = options;
   const system = systems[process.platform];
   const architecture = architectures[process.arch];
   if (!system || !architecture) throw new Error(`there is none for ${process.platform} on ${process.arch}`);
 
-  const name = `nats-server-v${version}-${system}-${architecture}`;
+  const name = nameFor(`${system}-${architecture}`);
   const archive = `${name}.tar.gz`;
-  const sums = (await download(`${base}/v${version}/SHA256SUMS`)).toString("utf8");
+  const sums = (await download(`${base}/v${version}/${sumsFile}`)).toString("utf8");
   const expected = checksumOf(archive, sums);
   const bytes = await download(`${base}/v${version}/${archive}`);
   const actual = createHash("sha256").update(bytes).digest("hex");
@@ -30,7 +32,7 @@ export async function fetchRelease(folder, version, { base = releases } = {}) {
   writeFileSync(join(folder, archive), bytes);
   const tar = spawnSync("tar", ["-xzf", archive], { cwd: folder, encoding: "utf8" });
   if (tar.status !== 0) throw new Error(`tar cannot unpack ${archive}: ${tar.error ?? tar.stderr.trim()}`);
-  return join(folder, name, "nats-server");
+  return join(folder, name, binary);
 }
 
 /** `sums` has lines of `<sha256> <file>`, as sha256sum writes them. */

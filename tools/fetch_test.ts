@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { testingSources } from "./fetch_debian.mjs";
+import { debianSources } from "./fetch_debian.mjs";
 import { fetchRelease } from "./fetch_release.mjs";
 import { versionOf } from "./nats_server.mjs";
 
@@ -99,21 +99,23 @@ Components: main
 Enabled: no
 `;
 
-test("testingSources() turns the machine's own Debian source to testing, and no other", () => {
-  expect(testingSources([{ name: "debian.sources", text: deb822 }], "bookworm")).toEqual([
+test("debianSources() turns the machine's own Debian source to testing, and no other", () => {
+  expect(
+    debianSources([{ name: "debian.sources", text: deb822 }], { codename: "bookworm", suite: "testing" }),
+  ).toEqual([
     "types: deb\nuris: http://mirror.example/debian\nsuites: testing\ncomponents: main\nsigned-by: /keys/debian.gpg\n",
   ]);
 });
 
-test("testingSources() keeps a key that stands in the source itself", () => {
+test("debianSources() keeps a key that stands in the source itself", () => {
   const text =
     "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\nSigned-By:\n KEY\n .\n KEY\n";
-  expect(testingSources([{ name: "a.sources", text }], "trixie")[0]).toContain(
+  expect(debianSources([{ name: "a.sources", text }], { codename: "trixie", suite: "testing" })[0]).toContain(
     "signed-by: \n KEY\n .\n KEY\n",
   );
 });
 
-test("testingSources() reads the classic format, Debian's archive first", () => {
+test("debianSources() reads the classic format, Debian's archive first", () => {
   const text = `
 # deb http://commented.example/debian bookworm main
 deb https://vendor.example/tools bookworm main
@@ -121,7 +123,9 @@ deb [arch=amd64,arm64 signed-by=/keys/debian.gpg] http://mirror.example/debian/ 
 deb-src http://mirror.example/debian bookworm main
 deb http://mirror.example/debian-security bookworm-security main
 `;
-  expect(testingSources([{ name: "/etc/apt/sources.list", text }], "bookworm")).toEqual([
+  expect(
+    debianSources([{ name: "/etc/apt/sources.list", text }], { codename: "bookworm", suite: "testing" }),
+  ).toEqual([
     "types: deb\nuris: http://mirror.example/debian/\nsuites: testing\ncomponents: main\n" +
       "architectures: amd64 arm64\nsigned-by: /keys/debian.gpg\n",
     "types: deb\nuris: https://vendor.example/tools\nsuites: testing\ncomponents: main\n",

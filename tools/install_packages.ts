@@ -46,7 +46,7 @@ function isInstalled(folder: string): boolean {
 }
 
 /** One process at a time, in the way that a database has it: the system takes the lock back from one that was killed. */
-async function takeTurn(name: string): Promise<AsyncDisposable> {
+export async function takeTurn(name: string): Promise<AsyncDisposable> {
   const cache = join(projectFolder, ".cache");
   mkdirSync(cache, { recursive: true });
   const path = join(cache, `${name}.lock`);

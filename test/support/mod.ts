@@ -1,6 +1,7 @@
 export * from "./audit/mod.ts";
 export * from "./mails.ts";
 export * from "./named.ts";
+export * from "./metrics.ts";
 export * from "./nats.ts";
 export * from "./otlp_receiver.ts";
 export * from "./ports.ts";
