@@ -207,6 +207,19 @@ describe("Ledger", () => {
     });
   });
 
+  describe("onStored()", () => {
+    it("is told of each message once it is stored, however often its task is decided or sent", async () => {
+      const other = openLedger(client);
+      const told: string[] = [];
+      for (const one of [ledger, other.ledger]) one.onStored(({ subject }) => void told.push(subject));
+      const both = [ledger, other.ledger];
+      await Promise.all(range(20).flatMap((n) => both.map((one) => one.execute(incrementOnce(id, `${n}`)))));
+      await other.ledger.shutdown({ graceMs: 0 });
+      const notes = range(20).map((n) => key(note, `${id}_${n}`).subject);
+      expect(told.filter((subject) => notes.includes(subject)).sort()).toEqual(notes.sort());
+    });
+  });
+
   describe("order", () => {
     it("decides tasks that share a key as they came, though some wait for reads", async () => {
       const order: number[] = [];

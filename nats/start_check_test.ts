@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, startNats, until } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import type { Log } from "./connection.ts";
-import { checkServers, startCheck } from "./start_check.ts";
+import { checkServers, type Finding, startCheck } from "./start_check.ts";
 import { testTopology as topology } from "./testing.ts";
 
 /** A log that a test can read. */
@@ -108,7 +108,10 @@ describe("startCheck()", () => {
     const { connection, jsm } = await server.connect();
     const log = memoryLog();
     const { signal } = new AbortController();
-    const checked = startCheck(connection, jsm, { service: "test", topology, replicas: 3, log, signal });
+    const kinds: string[][] = [];
+    const onFindings = (findings: readonly Finding[]) => void kinds.push(findings.map(({ kind }) => kind));
+    const options = { service: "test", topology, replicas: 3, log, signal, onFindings };
+    const checked = startCheck(connection, jsm, options);
     await until("the first check", () => log.errors.length >= 2);
     expect(log.errors.slice(0, 2)).toEqual([
       "stream TEST is missing: apply the topology",
@@ -119,6 +122,7 @@ describe("startCheck()", () => {
     expect(log.warnings).toEqual([
       "weaker than the topology asks: stream TEST num_replicas should be 3 and is 1",
     ]);
+    expect([kinds[0], kinds.at(-1)]).toEqual([["missing", "missing"], ["weaker"]]);
   });
 
   it("ends when it is told to", async () => {

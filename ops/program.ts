@@ -71,7 +71,8 @@ export async function runOps(
 
 function onInterrupt(): AbortSignal {
   const interrupt = new AbortController();
-  process.once("SIGINT", () => interrupt.abort());
+  // Not just once: where npm runs this, it hands on the signal that the terminal has sent as well.
+  process.on("SIGINT", () => interrupt.abort());
   return interrupt.signal;
 }
 

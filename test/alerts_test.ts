@@ -41,8 +41,9 @@ describe("promtool", () => {
     return stdout + stderr;
   }
 
-  it("finds nothing wrong with the rules", async () => {
+  it("finds nothing wrong with the rules and with the configuration that names them", async () => {
     expect(await run("check", "rules", "rules/shop.yml")).toContain(`${alerts.length} rules found`);
+    expect(await run("check", "config", "prometheus.yml")).toContain(`${alerts.length} rules found`);
   });
 
   it("sees each alert fire when it should, and not when it should not", async () => {

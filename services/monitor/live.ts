@@ -48,7 +48,7 @@ export interface Live {
 
 /**
  * Checkouts that are looked at, those first whose timers were set first. Ten pages of timers and ten to twenty of states,
- * about 30 MB in all: more would take the server's time from the orders.
+ * 0.7 s in all on two cores: more would take the server's time from the orders.
  */
 export const MAX_LOOKED_AT = 10_000;
 
@@ -69,7 +69,8 @@ export async function readLive(
   const waiting = await idsOf(connection, checkoutTimer, 1);
   const timers = lags.find(({ stream, consumer }) => stream === STREAM && consumer === "coordinator");
   const fired = await idsOf(connection, deadlinePassed, (timers?.ackFloor ?? 0) + 1);
-  const ids = [...new Set([...fired.ids, ...waiting.ids])].slice(0, MAX_LOOKED_AT);
+  const all = [...new Set([...fired.ids, ...waiting.ids])];
+  const ids = all.slice(0, MAX_LOOKED_AT);
   const states = new Map<string, InState>(
     [...liveStates, "other"].map((state) => [state, { count: 0, oldestSeconds: 0 }]),
   );
@@ -87,7 +88,7 @@ export async function readLive(
       if (timestampMs(checkout.deadline) <= now) overdue += 1;
     }
   }
-  return { states, overdue, unseen: waiting.beyond + fired.beyond };
+  return { states, overdue, unseen: waiting.beyond + fired.beyond + all.length - ids.length };
 }
 
 /** Ids of the contract's messages from a sequence on, and how many there are beyond the limit. */
