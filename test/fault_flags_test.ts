@@ -44,7 +44,7 @@ describe("ops fault", () => {
     expect(await ops("list")).toEqual({ code: 0, out: "", err: "no fault is set\n" });
   });
 
-  it("slows a service down, fails it, and flags orders, several at once", async () => {
+  it("slows a service down, fails it, and flags orders, several at once", { timeout: 90_000 }, async () => {
     await ops("set", "fulfillment.latency=700ms", "fulfillment.error_rate=0.5", "fraud.flag_rate=1");
     const order = await until("an order to be flagged", async () => {
       const placed = await shop.place();

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { splitSubject, topology } from "../nats/mod.ts";
 import {
   exampleOrder,
@@ -18,6 +18,8 @@ import {
 
 /** Long enough for every service to have sent what it had. */
 const QUIET_MS = 1_000;
+/** All of a trace is there by then. */
+const ARRIVED_MS = 25_000;
 const flushOften = { OTEL_BSP_SCHEDULE_DELAY: "100" };
 
 let receiver: OtlpReceiver;
@@ -46,6 +48,18 @@ async function traceOf(id: string): Promise<SentSpan[]> {
   await receiver.quiet(QUIET_MS);
   const created = receiver.spans.find((span) => destinationOf(span) === `order.created.${id}`);
   return receiver.spans.filter(({ traceId }) => traceId === created?.traceId);
+}
+
+/** The same once it is whole. Each process sends its spans when its own time has come. */
+function wholeTraceOf(id: string): Promise<SentSpan[]> {
+  return vi.waitFor(
+    async () => {
+      const spans = await traceOf(id);
+      await expectWhole(id, spans);
+      return spans;
+    },
+    { timeout: ARRIVED_MS, interval: 100 },
+  );
 }
 
 function destinationOf({ attributes }: SentSpan): string {
@@ -121,8 +135,7 @@ describe("the trace of an order", () => {
   it("goes from the request through every message, delivery and effect, each of them once", async () => {
     // One that fraud clears before the stock is there waits in the state, which is another path of the same hops.
     const id = await shop.place();
-    const spans = await traceOf(id);
-    await expectWhole(id, spans);
+    const spans = await wholeTraceOf(id);
     const hops = spans.filter(({ name }) => name !== "create checkout.state").map(labelOf);
     expect(hops.sort()).toEqual([
       "coordinator: create checkout.charge_payment",
@@ -215,7 +228,14 @@ describe("the trace of an order", () => {
         tracestate: "v=1",
       },
     });
-    const spans = await traceOf(body.order_id);
+    const spans = await vi.waitFor(
+      async () => {
+        const found = await traceOf(body.order_id);
+        expect(found.map(({ name }) => name)).toContain("POST /orders");
+        return found;
+      },
+      { timeout: ARRIVED_MS, interval: 100 },
+    );
     expect(spans.map((span) => span.traceId)).toEqual(spans.map(() => traceId));
     expect(spans.find(({ name }) => name === "POST /orders")).toMatchObject({ parentId: parent });
     const stored = await streams.messagesOf(body.order_id);
@@ -244,8 +264,7 @@ describe("the trace of an order", () => {
 
   it("has each redelivery, marked, beside the delivery before it", async () => {
     const id = await shop.place({ payment_token: "tok_flaky" });
-    const spans = await traceOf(id);
-    await expectWhole(id, spans);
+    const spans = await wholeTraceOf(id);
     const tries = spans
       .filter(({ name }) => name === "process checkout.charge_payment")
       .sort((a, b) => (a.startNano < b.startNano ? -1 : 1));
@@ -275,14 +294,12 @@ describe("the trace of an order", () => {
     const id = await shop.place({ payment_token: "tok_visa" });
     await shop.reaches(id, "charging");
     await shop.shop.start("payment");
-    const spans = await traceOf(id);
-    await expectWhole(id, spans);
+    await wholeTraceOf(id);
   });
 
   it("has the compensation of an order that is declined", async () => {
     const id = await shop.place({ payment_token: "tok_declined" });
-    const spans = await traceOf(id);
-    await expectWhole(id, spans);
+    const spans = await wholeTraceOf(id);
     const tree = treeOf(spans).map((line) => line.trim());
     const from = tree.indexOf("coordinator: process payment.declined");
     expect(tree.slice(from)).toEqual(
@@ -306,8 +323,7 @@ describe("the trace of an order", () => {
       body: { decision: "approve", reviewer: "eve", note: "" },
     });
     expect(status).toBe(200);
-    const spans = await traceOf(id);
-    await expectWhole(id, spans);
+    const spans = await wholeTraceOf(id);
     const request = receiver.spans.find(
       ({ name, attributes }) =>
         name === "POST /reviews/:order/decision" && attributes["url.path"] === `/reviews/${id}/decision`,
@@ -325,8 +341,7 @@ describe("the trace of an order", () => {
     const id = await shop.place({ shipping_address: flaggedAddress });
     await shop.reaches(id, "in_review");
     expect((await shop.call("order", `/orders/${id}/cancel`, { method: "POST" })).status).toBe(202);
-    const spans = await traceOf(id);
-    await expectWhole(id, spans);
+    const spans = await wholeTraceOf(id);
     const request = receiver.spans.find(
       ({ attributes }) => attributes["url.path"] === `/orders/${id}/cancel`,
     );
@@ -337,8 +352,7 @@ describe("the trace of an order", () => {
 
   it("has the timer that fired, and what came of it", async () => {
     const id = await shop.place({ payment_token: "tok_slow" });
-    const spans = await traceOf(id);
-    await expectWhole(id, spans);
+    const spans = await wholeTraceOf(id);
     const fired = spans.find(({ name }) => name === "process checkout.deadline_passed");
     const timer = spans.find(({ spanId }) => spanId === fired?.parentId);
     expect(timer).toMatchObject({ name: "create checkout.timer", service: "coordinator" });
@@ -356,7 +370,7 @@ describe("the trace of an order", () => {
 describe("a commit", () => {
   it("is a trace of its own that links every message that it carries", async () => {
     const ids = await Promise.all(Array.from({ length: 20 }, () => shop.place()));
-    for (const id of ids) await traceOf(id);
+    for (const id of ids) await wholeTraceOf(id);
     const commits = receiver.spans.filter(({ name }) => name.startsWith("commit "));
     for (const commit of commits) expect(commit).toMatchObject({ kind: "client", parentId: undefined });
     const creates = receiver.spans.filter(({ kind }) => kind === "producer");

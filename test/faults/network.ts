@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Fault } from "./fault.ts";
 import { underLoad } from "./load.ts";
 import { isCommitAnswer, points } from "./points.ts";
+import { deciders } from "./processes.ts";
 import type { World } from "./world.ts";
 
 /** How long a network is bad in each round. */
@@ -35,7 +36,7 @@ const commitUnknown: Fault = {
       const before = touched(world);
       const enough: Promise<void>[] = [];
       for (const { name, link } of linksOf(world)) {
-        if (name === "monitor") continue;
+        if (!deciders.includes(name)) continue;
         const done = Promise.withResolvers<void>();
         enough.push(done.promise);
         let answers = 0;
@@ -53,7 +54,9 @@ const commitUnknown: Fault = {
       mend(world, before);
     });
     return [...world.links.keys()].flatMap((name) =>
-      name === "monitor" || (lost.get(name) ?? 0) > 0 ? [] : [`no answer to a commit of ${name} was lost`],
+      !deciders.includes(name) || (lost.get(name) ?? 0) > 0
+        ? []
+        : [`no answer to a commit of ${name} was lost`],
     );
   },
 };

@@ -8,7 +8,7 @@ import type { World } from "./world.ts";
 
 const names = services.map(({ name }) => name);
 /** Those that decide, and have a ledger to write it to. */
-const deciders = topology.streams.flatMap(({ owner }) => (owner === undefined ? [] : [owner]));
+export const deciders = topology.streams.flatMap(({ owner }) => (owner === undefined ? [] : [owner]));
 
 /** Longer than a message that was delivered to a process waits for its acknowledgement. */
 const pauseMs =
