@@ -58,6 +58,8 @@ export function readFault(name: string, text: string, services: readonly string[
   if ("only" in known && known.only !== service) {
     throw new RangeError(`Cannot set ${name}: it is a fault of ${known.only}`);
   }
+  if (text === "")
+    throw new RangeError(`Cannot set ${name}: it takes a value, such as ${name}=${known.example}`);
   const read = known.value.safeParse(text);
   if (read.success) return { service, kind: kind as FaultKind, value: read.data };
   const why = read.error.issues.map(({ message }) => message).join("; ");

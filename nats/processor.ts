@@ -203,13 +203,9 @@ export class Processor implements AsyncDisposable {
   }
 
   async #attempt(incoming: Incoming): Promise<string> {
-    const { disturb } = this.#options;
-    const { signal } = this.#stopping;
+    const hindered = this.#options.disturb && (await this.#hindered(incoming, this.#options.disturb));
+    if (hindered !== undefined) return hindered;
     try {
-      if (disturb !== undefined) {
-        await disturb(signal);
-        signal.throwIfAborted();
-      }
       const outcome = await this.#handle(incoming);
       if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(incoming.msg));
       return outcome;
@@ -218,13 +214,41 @@ export class Processor implements AsyncDisposable {
     }
   }
 
+  /** What a delivery ends as that is not even handled: it comes again, and that is not its fault. */
+  async #hindered(
+    { msg }: Incoming,
+    disturb: (signal: AbortSignal) => Promise<void>,
+  ): Promise<string | undefined> {
+    try {
+      await disturb(this.#stopping.signal);
+    } catch (cause) {
+      this.#options.log.warn({ err: cause, subject: msg.subject }, "a delivery was disturbed");
+      msg.nak(backoffMs(msg.info.deliveryCount));
+      return "error";
+    }
+    if (!this.#stopping.signal.aborted) return undefined;
+    msg.nak();
+    return "stopped";
+  }
+
   async #handle(incoming: Incoming): Promise<string> {
     if (incoming.forged) return this.#park(incoming, "not written by the owner of its stream");
     const { prefix, id } = splitSubject(incoming.subject);
     const handler = this.#handlers.get(prefix);
     if (handler === undefined) return this.#park(incoming, `no handler for ${prefix}`);
     const verdict = this.#options.readable?.(handler.contract, incoming.dataSchema);
-    const unreadable = verdict instanceof Promise ? await verdict : verdict;
+    let unreadable: string | undefined;
+    try {
+      unreadable = verdict instanceof Promise ? await verdict : verdict;
+    } catch (cause) {
+      // Nothing is known of the message, so nothing counts against it.
+      this.#options.log.warn(
+        { ...this.#fields(incoming), err: cause },
+        "cannot look up a schema, trying again",
+      );
+      incoming.msg.nak(backoffMs(incoming.msg.info.deliveryCount));
+      return "error";
+    }
     if (unreadable !== undefined) return this.#park(incoming, `unreadable: ${unreadable}`);
     let value: MessageShape<DescMessage>;
     try {

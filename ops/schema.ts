@@ -84,6 +84,12 @@ function printPreview(output: Output, preview: Preview): void {
   for (const line of differences) print(output, `  ${line}`);
   print(output, `  modes: ${modes.map((it) => modeText(output, it, preview)).join(", ")}; ${mode} holds`);
   print(output, `  read by ${readers.join(", ") || "nobody"}`);
+  if (refused.length === 0 && preview.modes.FORWARD > 0) {
+    print(
+      output,
+      `  ${colour(output, "yellow", "deploy the readers first")}: those of today would park what it stores`,
+    );
+  }
   const rows = [
     ...retained.map((it) => countRow(output, partly ? "retained (so far)" : "retained", it)),
     ...waiting.map((it) => countRow(output, it.what, it)),
@@ -99,7 +105,8 @@ function modeText(output: Output, mode: Mode, { modes: faults }: Preview): strin
 
 function countRow(output: Output, what: string, { id, version, count, readable }: SchemaCount): string[] {
   const named = id === undefined ? "no known schema" : `schema ${id}`;
-  const verdict = readable ? "can be read" : colour(output, "red", "stranded: cannot be read");
+  const stranded = colour(output, "red", "stranded: cannot be read");
+  const verdict = readable === undefined ? "cannot be told" : readable ? "can be read" : stranded;
   return [what, String(count), version === undefined ? named : `${named}, version ${version}`, verdict];
 }
 

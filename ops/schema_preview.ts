@@ -5,6 +5,8 @@ import {
   type Contract,
   compatibilityIn,
   consumersOnServer,
+  importedFiles,
+  inspectImport,
   inspectSchema,
   liveSchemas,
   readersOf,
@@ -12,6 +14,7 @@ import {
   type SchemaStore,
   schemaIdIn,
   topology,
+  unreadable,
 } from "../nats/mod.ts";
 import { check, compare, type FileSet, type Mode, modes, type Version } from "../schemas/mod.ts";
 
@@ -46,7 +49,8 @@ export interface SchemaCount {
   /** Of the subject's versions, the one with this schema. */
   readonly version: number | undefined;
   readonly count: number;
-  readonly readable: boolean;
+  /** Undefined: that cannot be told. */
+  readonly readable: boolean | undefined;
 }
 
 export interface PreviewOptions {
@@ -74,6 +78,44 @@ export async function* previewChange(
     if (differences?.length === 0) continue;
     yield await preview(source, { contract, file, versions }, options);
   }
+  for (const file of importsOf(candidate)) {
+    const versions = await versionsOf(source.store, file.proto.name);
+    const latest = versions.at(-1);
+    if (latest === undefined || compare(latest.file, file).length === 0) continue;
+    yield await previewImport(source, { file, versions });
+  }
+}
+
+/** What the candidate's messages import, each file once. */
+function importsOf(candidate: FileSet): DescFile[] {
+  const files = (topology.contracts ?? []).flatMap(({ schema }) => {
+    const file = candidate.getMessage(schema.typeName)?.file;
+    return file === undefined ? [] : importedFiles(file);
+  });
+  return [...new Set(files)];
+}
+
+/** An import has a subject of its own, and is in no stream by itself. */
+async function previewImport(
+  { store }: PreviewSource,
+  { file, versions }: Pick<Change, "versions"> & { file: DescFile },
+): Promise<Preview> {
+  const subject = file.proto.name;
+  const refusal = await inspectImport(store, file);
+  const carriers = (topology.contracts ?? []).filter(({ schema }) => {
+    return importedFiles(schema.file).some(({ proto }) => proto.name === subject);
+  });
+  return {
+    subject,
+    mode: await compatibilityIn(store, subject),
+    refused: refusal?.reasons ?? [],
+    differences: compare(versions.at(-1)?.file ?? file, file).map(lineOf),
+    modes: faultsByMode({ file, versions }),
+    readers: [...new Set(carriers.flatMap((contract) => readersOf(contract)))],
+    retained: [],
+    waiting: [],
+    partly: false,
+  };
 }
 
 interface Change {
@@ -104,7 +146,7 @@ async function preview(source: PreviewSource, change: Change, options: PreviewOp
     mode: await compatibilityIn(store, subject),
     refused: file === undefined ? [`${contract.schema.typeName} is gone`] : (refusal?.reasons ?? []),
     differences: latest && file ? compare(latest.file, file).map(lineOf) : [],
-    modes: Object.fromEntries(modes.map((mode) => [mode, faults(mode, change)])) as Record<Mode, number>,
+    modes: faultsByMode(change),
     readers: readersOf(contract, { onServer: await consumersOnServer(jsm, stream) }),
     retained: await judged(store, change, counts),
     waiting: waiting.flat(),
@@ -112,9 +154,12 @@ async function preview(source: PreviewSource, change: Change, options: PreviewOp
   };
 }
 
-function faults(mode: Mode, { file, versions }: Change): number {
-  if (file === undefined) return mode === "NONE" ? 0 : 1;
-  return check(mode, file, versions).reduce((sum, { differences }) => sum + differences.length, 0);
+function faultsByMode({ file, versions }: Pick<Change, "file" | "versions">): Record<Mode, number> {
+  const faults = (mode: Mode) => {
+    if (file === undefined) return mode === "NONE" ? 0 : 1;
+    return check(mode, file, versions).reduce((sum, { differences }) => sum + differences.length, 0);
+  };
+  return Object.fromEntries(modes.map((mode) => [mode, faults(mode)])) as Record<Mode, number>;
 }
 
 function lineOf({ type, path, old, new: now }: ReturnType<typeof compare>[number]): string {
@@ -156,16 +201,13 @@ async function countRetained(
 
 async function judged(
   store: SchemaStore,
-  { file, versions }: Change,
+  { contract, file, versions }: Change,
   counts: ReadonlyMap<number, number>,
 ): Promise<SchemaCount[]> {
   return Promise.all(
     [...counts].map(async ([id, count]) => {
       const stored = id === 0 ? undefined : await store.schema(id);
-      const readable =
-        stored !== undefined &&
-        file !== undefined &&
-        compare(stored.file, file).every(({ compatible }) => compatible);
+      const readable = stored && file !== undefined && unreadable(stored.file, file, contract).length === 0;
       const version = versions.find((it) => it.id === id)?.version;
       return { id: stored?.id, version, count, readable };
     }),

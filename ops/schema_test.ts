@@ -139,6 +139,7 @@ describe("ops schema check", () => {
       "order.cancel_requested",
       "fraud.screening",
       "fraud.order_cleared",
+      "shop/order/v1/order.proto",
     ]);
   });
 

@@ -45,17 +45,23 @@ describe("ops fault", () => {
   });
 
   it("slows a service down, fails it, and flags orders, several at once", { timeout: 90_000 }, async () => {
-    await ops("set", "fulfillment.latency=700ms", "fulfillment.error_rate=0.5", "fraud.flag_rate=1");
+    await ops("set", "fulfillment.latency=700ms", "fulfillment.error_rate=1", "fraud.flag_rate=1");
     const order = await until("an order to be flagged", async () => {
       const placed = await shop.place();
-      const { state } = await shop.reaches(placed, ["in_review", "completed"]);
+      const { state } = await shop.reaches(placed, ["in_review", "fulfilling"]);
       return state === "in_review" && placed;
     });
     await ops("clear", "fraud.flag_rate");
     const decision = { decision: "approve", reviewer: "eve", note: "set to be flagged" };
     const headers = { authorization: "Bearer dev" };
     await shop.call("fraud", `/reviews/${order}/decision`, { method: "POST", body: decision, headers });
-    const { history } = await shop.ends(order);
+    await shop.reaches(order, "fulfilling");
+    await until("deliveries that fail to come again", async () => {
+      return (await streams.jsm.consumers.info("CHECKOUT", "fulfillment")).num_redelivered > 0;
+    });
+    await ops("clear", "fulfillment.error_rate");
+    const { state, history } = await shop.ends(order);
+    expect(state).toBe("completed");
     const at = (state: string) => Date.parse(history.find((it) => it.state === state)?.at ?? "");
     expect(at("completed") - at("fulfilling")).toBeGreaterThanOrEqual(700);
     expect((await ops("clear")).out).toContain("fulfillment.latency cleared");
@@ -67,6 +73,7 @@ describe("ops fault", () => {
       "payment.nonsense=1",
       "payment.latency=soon",
       "payment.latency",
+      "payment.error_rate",
       "order.flag_rate=1",
     ]) {
       const { code, err } = await ops("set", wrong);

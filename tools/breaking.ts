@@ -41,7 +41,7 @@ export function findBreaks(
 function reasonsAgainst(old: DescFile, file: DescFile | undefined, typeName: string): string[] {
   if (file === undefined) return [`${typeName} is gone`];
   return check(DEFAULT_COMPATIBILITY, file, [{ version: 1, file: old }]).map((found) =>
-    describe(found).replace("version 1", "what was"),
+    describe(found, "what was"),
   );
 }
 

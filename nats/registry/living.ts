@@ -1,6 +1,6 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
-import type { SchemaSubject, SchemaVersion } from "../../gen/shop/registry/v1/schema_subject_pb.ts";
+import type { SchemaVersion } from "../../gen/shop/registry/v1/schema_subject_pb.ts";
 import { type Contract, splitSubject, subjectOf } from "../contracts/contract.ts";
 import { collect, MAX_PAGE, viewStored } from "../read.ts";
 import type { LiveSpec } from "../topology.ts";
@@ -8,7 +8,7 @@ import { schemaIdIn } from "./read_gate.ts";
 
 // What is really there: versions that retained messages were written with, and entities that wait.
 
-/** Entities whose states are looked at, of each kind. More are as likely to have been written with the same schemas. */
+/** Entities whose states are looked at, of each kind: those that have waited longest, whose schemas are the oldest. */
 export const MAX_LIVE = 10_000;
 
 /** Schema ids that the states of waiting entities name, each with how many do; 0 stands for none that can be told. */
@@ -25,13 +25,20 @@ export async function liveSchemas(
     if (last === undefined) break;
     from = last.seq + 1;
     looked += page.length;
-    const subjects = new Set(page.map(({ subject }) => subjectOf(state, splitSubject(subject).id)));
-    const states = await collect(`${subjects.size} states of ${stream}`, (callback) =>
-      jsm.direct.getLastMessagesFor(stream, { multi_last: [...subjects], callback }),
-    );
-    for (const stored of states) {
-      const id = schemaIdOf(stored) ?? 0;
-      counts.set(id, (counts.get(id) ?? 0) + 1);
+    let wanted = [...new Set(page.map(({ subject }) => subjectOf(state, splitSubject(subject).id)))];
+    while (wanted.length > 0) {
+      const request = { multi_last: wanted };
+      const states = await collect(`${wanted.length} states of ${stream}`, (callback) =>
+        jsm.direct.getLastMessagesFor(stream, { ...request, callback }),
+      );
+      for (const stored of states) {
+        const id = schemaIdOf(stored) ?? 0;
+        counts.set(id, (counts.get(id) ?? 0) + 1);
+      }
+      // Bytes are limited, too.
+      const read = new Set(states.map(({ subject }) => subject));
+      const more = (states.at(-1)?.pending ?? 0) > 0;
+      wanted = more ? wanted.filter((subject) => !read.has(subject)) : [];
     }
   }
   return counts;
@@ -44,24 +51,21 @@ export interface Retained {
   readonly storedAt: Date;
 }
 
-/** An instance of an older version may go on for so long after a newer one was registered. */
-const ROLLOUT_MS = 3_600_000;
 /** Messages that are looked at for one version, a thousand each. */
 const MAX_PAGES = 50;
 
 /**
- * A retained message of `contract` that names the schema of `version`, looked for where that was in use: from when it was
- * registered until the next one had replaced it. Undefined if there is none, or none among the first
- * {@linkcode MAX_PAGES} × {@linkcode MAX_PAGE}.
+ * A retained message of `contract` that names the schema of `version`, looked for from when that was registered on.
+ * Undefined if there is none among the first {@linkcode MAX_PAGES} × {@linkcode MAX_PAGE}.
+ *
+ * By Direct Get, as all of this: what is shown may be a moment old, and what matters here was stored long before.
  */
 export async function findRetained(
   jsm: JetStreamManager,
   stream: string,
-  { contract, doc, version }: { contract: Contract; doc: SchemaSubject; version: SchemaVersion },
+  { contract, version }: { contract: Contract; version: SchemaVersion },
 ): Promise<Retained | undefined> {
   const subject = `${contract.subject}.>`;
-  const next = doc.versions.find((it) => it.version > version.version)?.registeredAt;
-  const until = next === undefined ? Number.POSITIVE_INFINITY : timestampDate(next).getTime() + ROLLOUT_MS;
   let from: number | undefined;
   const since = version.registeredAt && timestampDate(version.registeredAt);
   for (let pages = 0; pages < MAX_PAGES; pages++) {
@@ -69,7 +73,7 @@ export async function findRetained(
     const found = page.find((message) => schemaIdOf(message) === version.id);
     if (found !== undefined) return { version: version.version, seq: found.seq, storedAt: found.time };
     const last = page.at(-1);
-    if (last === undefined || last.time.getTime() > until) return undefined;
+    if (last === undefined) return undefined;
     from = last.seq + 1;
   }
   return undefined;

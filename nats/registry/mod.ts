@@ -9,6 +9,8 @@ export {
   subjectKey,
 } from "./bucket.ts";
 export { RegistryCode, RegistryError, subjectNotFound, versionNotFound } from "./errors.ts";
+export { compatibilityIn, inspectImport, inspectSchema, type Refusal, unreadable } from "./inspect.ts";
+export { directImports, importedFiles } from "./keys.ts";
 export * from "./living.ts";
 export * from "./read_gate.ts";
 export * from "./readers.ts";

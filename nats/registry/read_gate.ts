@@ -31,8 +31,9 @@ export class ReadGate {
     const known = this.#verdicts.get(key);
     if (known !== undefined || this.#verdicts.has(key)) return known;
     const looking = this.#look(contract, dataSchema).then(
-      (verdict) => {
-        this.#verdicts.set(key, verdict);
+      ({ verdict, final }) => {
+        if (final) this.#verdicts.set(key, verdict);
+        else this.#verdicts.delete(key);
         return verdict;
       },
       (cause) => {
@@ -45,17 +46,22 @@ export class ReadGate {
     return looking;
   }
 
-  async #look(contract: Contract, dataSchema: string): Promise<Verdict> {
-    if (dataSchema === "") return "it names no schema (ce-dataschema)";
+  async #look(contract: Contract, dataSchema: string): Promise<{ verdict: Verdict; final: boolean }> {
     const id = schemaIdIn(dataSchema);
     const stored = id === undefined ? undefined : await this.#schemaOf(id);
-    if (stored === undefined) return `it names a schema that the registry does not have: ${dataSchema}`;
-    const written = findMessage(stored.file, contract.schema);
-    if (written === undefined) return `schema ${id} has no ${contract.schema.typeName}`;
-    const wrong = compareMessages(written, contract.schema).filter(({ compatible }) => !compatible);
-    if (wrong.length === 0) return undefined;
-    return `schema ${id} cannot be read as the ${contract.schema.typeName} of this build: ${wrong.map(oneLine).join("; ")}`;
+    if (stored !== undefined) return { verdict: judge(contract, { id, file: stored.file }), final: true };
+    const unknown = `it names a schema that the registry does not have: ${dataSchema}`;
+    // It may have it later, once somebody has restored its data.
+    return { verdict: dataSchema === "" ? "it names no schema (ce-dataschema)" : unknown, final: false };
   }
+}
+
+function judge(contract: Contract, { id, file }: { id: number | undefined; file: DescFile }): Verdict {
+  const written = findMessage(file, contract.schema);
+  if (written === undefined) return `schema ${id} has no ${contract.schema.typeName}`;
+  const wrong = compareMessages(written, contract.schema).filter(({ compatible }) => !compatible);
+  if (wrong.length === 0) return undefined;
+  return `schema ${id} cannot be read as the ${contract.schema.typeName} of this build: ${wrong.map(oneLine).join("; ")}`;
 }
 
 /** The id in `http://…/schemas/ids/7`. */
@@ -70,7 +76,7 @@ export function dataSchemaOf(registryUrl: string, id: number): string {
 }
 
 /** The message of another version of a file that has the same name in it. */
-function findMessage(file: DescFile, like: DescMessage): DescMessage | undefined {
+export function findMessage(file: DescFile, like: DescMessage): DescMessage | undefined {
   const names = (message: DescMessage): DescMessage[] => [message, ...message.nestedMessages.flatMap(names)];
   return file.messages.flatMap(names).find((message) => localName(message) === localName(like));
 }

@@ -18,6 +18,8 @@ import { type Candidate, changeReferrers, nothing, type RegistryView, type Unrea
 export const MAX_VERSIONS = 1_000;
 /** A subject with its versions and their referrers has to fit into one message of the server (1 MB). */
 const MAX_SUBJECT_BYTES = 900 * 1024;
+/** A batch has room for 4 MiB. */
+const MAX_REGISTRATION_BYTES = 3 * 1024 * 1024;
 /** Readers take ids of nine digits from what messages name. */
 export const MAX_ID = 999_999_999;
 /** Of int32. */
@@ -94,6 +96,14 @@ export function register(
     ...list,
     referrer,
   ]);
+  const bytes = docs.reduce(
+    (sum, it) => sum + toBinary(SchemaSubjectSchema, it).length,
+    candidate.fileSet.length,
+  );
+  if (bytes > MAX_REGISTRATION_BYTES) {
+    const text = `The subjects that ${JSON.stringify(subject)} imports have too many versions to be written at once`;
+    return nothing({ kind: "refused", error: new RegistryError(RegistryCode.TooLarge, text) });
+  }
   const full = docs.find((it) => toBinary(SchemaSubjectSchema, it).length > MAX_SUBJECT_BYTES);
   if (full !== undefined) {
     const text = `Subject ${JSON.stringify(full.name)} has as many versions and schemas that import them as it takes`;

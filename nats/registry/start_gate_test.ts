@@ -166,6 +166,49 @@ describe("passStartGate()", () => {
     expect(await pass("order")).toEqual(first);
   });
 
+  it("lets a build of before start again beside one whose file has a message more", async () => {
+    const first = await pass("order");
+    await passEdited("order", {
+      "shop/order/v1/order_created.proto": [
+        ["message OrderCreated {", "message Gift {}\n\nmessage OrderCreated {"],
+      ],
+    });
+    expect(await pass("order")).toEqual(first);
+  });
+
+  it("refuses an import that its own subject refuses, before anything is registered", async () => {
+    await pass("order");
+    const before = await lastSeq();
+    await setMode("shop/order/v1/order.proto", "FULL");
+    const text = await refusal(
+      passEdited("order", {
+        "shop/order/v1/order.proto": [["message Customer {", "message Gift {}\n\nmessage Customer {"]],
+      }),
+    );
+    expect(text).toMatch(/shop\/order\/v1\/order\.proto: FULL, .*MESSAGE_REMOVED/);
+    expect(text).toContain("read by coordinator, notification");
+    // The setting is all that was written.
+    expect(await lastSeq()).toBe(before + 1);
+  });
+
+  it("off, starts whatever refuses a registration, a subject that takes none too", async () => {
+    await pass("order");
+    const key = settingsKey("order.created");
+    const id = key.subject.slice(key.contract.subject.length + 1);
+    await store.change([key], () => ({
+      messages: [message(key.contract, id, { mode: "READONLY" })],
+      result: { kind: "set" as const },
+    }));
+    const edits: Edits = {
+      "shop/order/v1/order_created.proto": [
+        ["string attempt_id = 3;", "string attempt_id = 3;\n  string gift_note = 4;"],
+      ],
+    };
+    expect(await refusal(passEdited("order", edits))).toContain("read-only mode");
+    const { url } = await passEdited("order", edits, { off: true });
+    expect(url(orderCreated)).toMatch(/\/schemas\/ids\/\d+$/);
+  });
+
   it("off, stores what is refused without making it a version, and says so", async () => {
     await pass("order");
     const warnings: string[] = [];

@@ -101,12 +101,18 @@ function towards(direction: Direction, difference: Difference): Difference {
   return { ...difference, old: difference.new, new: difference.old };
 }
 
-/** One line for a person, with every difference: from what is written to what it is read as. */
-export function describe({ version, direction, differences }: Incompatibility): string {
+/**
+ * One line for a person, with every difference: from what is written to what it is read as.
+ * @param name What the version is called. Default: by its number.
+ */
+export function describe(
+  { version, direction, differences }: Incompatibility,
+  name = `version ${version}`,
+): string {
   const who =
     direction === "backward"
-      ? `The new schema cannot read data of version ${version}`
-      : `Version ${version} cannot read data of the new schema`;
+      ? `The new schema cannot read data of ${name}`
+      : `${name[0]?.toUpperCase()}${name.slice(1)} cannot read data of the new schema`;
   return `${who}: ${differences.map(describeDifference).join("; ")}`;
 }
 

@@ -156,7 +156,7 @@ suite("describe()", () => {
   test("is a line with every difference, from what is written to what reads it", () => {
     const { versions, candidate } = compiled.get("retyped") as NonNullable<ReturnType<typeof compiled.get>>;
     const [first] = versions as [Version];
-    const lines = check("FULL", candidate, [first]).map(describe);
+    const lines = check("FULL", candidate, [first]).map((it) => describe(it));
     expect(lines).toEqual([
       "The new schema cannot read data of version 10: FIELD_SCALAR_KIND_CHANGED at #/A/1 (string x = 1 → int32 x = 1)",
       "Version 10 cannot read data of the new schema: FIELD_SCALAR_KIND_CHANGED at #/A/1 (int32 x = 1 → string x = 1)",
@@ -164,7 +164,7 @@ suite("describe()", () => {
     const { versions: two, candidate: three } = compiled.get("second") as NonNullable<
       ReturnType<typeof compiled.get>
     >;
-    expect(check("FORWARD", three, two).map(describe)).toEqual([
+    expect(check("FORWARD", three, two).map((it) => describe(it))).toEqual([
       "Version 30 cannot read data of the new schema: MESSAGE_REMOVED at #/B (message B → nothing)",
     ]);
   });

@@ -11,6 +11,8 @@ export function readRegistryConfig(environment: Environment = process.env) {
     {
       ...common,
       REGISTRY_PORT: port(8081),
+      /** Fewer than elsewhere: each may hold a body of 1 MiB, and two at a time are compiled. */
+      MAX_IN_FLIGHT: z.coerce.number().int().min(1).default(128),
       /**
        * Who may register. Deleting and changing settings is then the operator's. Unset: whoever reaches it may do all of it,
        * which is for loopback only.

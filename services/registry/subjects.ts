@@ -76,7 +76,7 @@ export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
         return answer(context, { id: result.id, version: result.version, guid: candidate.guid });
       }
       case "incompatible": {
-        const differences = result.found.map(describe).join("; ");
+        const differences = result.found.map((it) => describe(it)).join("; ");
         const name = JSON.stringify(subject);
         throw new RegistryError(
           RegistryCode.Incompatible,
