@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runOps } from "../ops/program.ts";
 import { collect } from "../ops/testing.ts";
@@ -23,6 +24,18 @@ async function ops(...args: string[]): Promise<{ code: number; out: string; err:
 }
 
 const isReady = async (service: string) => (await shop.call(service, "/readyz")).status === 200;
+
+describe("docs/operations.md", () => {
+  it("has commands that do what it says", async () => {
+    const page = await readFile(new URL("../docs/operations.md", import.meta.url), "utf8");
+    const [, section = ""] = /^### Break it, and watch\n([\s\S]*?)^## /m.exec(page) ?? [];
+    const commands = [...section.matchAll(/^```sh\nnpm run ops -- fault (.*)\n```$/gm)].map(
+      ([, args = ""]) => args,
+    );
+    expect(commands).toHaveLength(5);
+    for (const command of commands) expect(await ops(...command.split(" "))).toMatchObject({ code: 0 });
+  });
+});
 
 describe("ops fault", () => {
   it("takes a service down, so that its work waits, and up again, so that the shop catches up", async () => {
