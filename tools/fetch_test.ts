@@ -56,6 +56,19 @@ test("fetchRelease() unpacks an archive that has its published checksum", async 
   expect(versionOf(path)).toBe("9.9.9");
 });
 
+test("fetchRelease() takes another program's release, by its own names", async () => {
+  const { [`${name}.tar.gz`]: archive = Buffer.from(""), SHA256SUMS = Buffer.from("") } = makeRelease();
+  using site = await publish({ [`${name}.tar.gz`]: archive, "sha256sums.txt": SHA256SUMS });
+  const asked: string[] = [];
+  const nameFor = (platform: string) => {
+    asked.push(platform);
+    return name;
+  };
+  const options = { base: site.base, nameFor, sumsFile: "sha256sums.txt", binary: "nats-server" };
+  expect(versionOf(await fetchRelease(folder, "9.9.9", options))).toBe("9.9.9");
+  expect(asked).toEqual([`${process.platform}-${arch}`]);
+});
+
 test("fetchRelease() refuses an archive that has another checksum", async () => {
   const files = makeRelease();
   using site = await publish({ ...files, [`${name}.tar.gz`]: Buffer.from("something else") });
