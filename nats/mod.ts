@@ -1,6 +1,7 @@
 export * from "./access.ts";
 export * from "./apply.ts";
 export * from "./commit.ts";
+export { orMissing, withFilters } from "./compare.ts";
 export * from "./connection.ts";
 export * from "./contracts/mod.ts";
 export * from "./credential_files.ts";

@@ -227,3 +227,11 @@ export function publishedBy(service: string, { streams, contracts = [] }: Topolo
   const prefix = streams.find(({ owner }) => owner === service)?.prefix;
   return contracts.filter(({ subject }) => subject.split(".", 1)[0] === prefix);
 }
+
+/** The stream that stores a contract's messages, undefined if the topology has none. */
+export function streamHolding(
+  { subject }: Contract,
+  { streams }: Topology = topology,
+): StreamSpec | undefined {
+  return streams.find(({ prefix }) => subject.startsWith(`${prefix}.`));
+}

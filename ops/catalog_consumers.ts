@@ -1,10 +1,12 @@
+import type { ConsumerInfo, JetStreamManager } from "@nats-io/jetstream";
 import {
-  type ConsumerInfo,
-  JetStreamApiCodes,
-  JetStreamApiError,
-  type JetStreamManager,
-} from "@nats-io/jetstream";
-import { type ConsumerSpec, consumerConfig, readersOf, type Topology } from "../nats/mod.ts";
+  type ConsumerSpec,
+  consumerConfig,
+  orMissing,
+  readersOf,
+  type Topology,
+  withFilters,
+} from "../nats/mod.ts";
 
 /** A consumer that is in the topology, or on the server, or both. */
 export interface FoundConsumer {
@@ -41,7 +43,13 @@ export async function findConsumers(
         // A list leaves out whose leader does not answer. That one is asked for by its name: it is there, or not.
         const info =
           infos?.find((info) => info.name === name) ?? (await orMissing(jsm.consumers.info(stream, name)));
-        return { stream, name, spec, info, filters: info ? filtersOf(info) : [] };
+        return {
+          stream,
+          name,
+          spec,
+          info,
+          filters: info ? (withFilters(info.config).filter_subjects ?? []) : [],
+        };
       });
       return [
         ...(await Promise.all(declared)),
@@ -50,7 +58,7 @@ export async function findConsumers(
           name: info.name,
           spec: undefined,
           info,
-          filters: filtersOf(info),
+          filters: withFilters(info.config).filter_subjects ?? [],
         })),
       ];
     }),
@@ -62,21 +70,6 @@ async function consumersOf(jsm: JetStreamManager, stream: string): Promise<Consu
   const infos: ConsumerInfo[] = [];
   for await (const info of jsm.consumers.list(stream)) infos.push(info);
   return infos;
-}
-
-/** The server gives a single one back under another name. */
-function filtersOf({ config }: ConsumerInfo): readonly string[] {
-  return config.filter_subjects ?? (config.filter_subject ? [config.filter_subject] : []);
-}
-
-async function orMissing<T>(asked: Promise<T>): Promise<T | undefined> {
-  try {
-    return await asked;
-  } catch (cause) {
-    const missing: number[] = [JetStreamApiCodes.StreamNotFound, JetStreamApiCodes.ConsumerNotFound];
-    if (cause instanceof JetStreamApiError && missing.includes(cause.code)) return undefined;
-    throw cause;
-  }
 }
 
 /** Undefined if it is as the topology says. */

@@ -6,6 +6,7 @@ import {
   SCHEMAS_STREAM,
   schemaIdOf,
   topology as shop,
+  streamHolding,
   subjectKey,
   type Topology,
   viewMany,
@@ -88,7 +89,7 @@ export async function readCatalog(
     : [];
   const entries = await Promise.all(
     contracts.map(async (contract, index): Promise<CatalogEntry | undefined> => {
-      const spec = streamSpecOf(contract, topology);
+      const spec = streamHolding(contract, topology);
       if (spec === undefined) return undefined;
       const { name: stream, owner: producer } = spec;
       const doc = docs[index];
@@ -116,7 +117,7 @@ export async function readCatalog(
       };
     }),
   );
-  const streams = new Set(contracts.map((contract) => streamSpecOf(contract, topology)?.name));
+  const streams = new Set(contracts.map((contract) => streamHolding(contract, topology)?.name));
   const differences = consumers
     .filter(({ stream }) => options.contracts === undefined || streams.has(stream))
     .flatMap((consumer) => differenceOf(consumer) ?? []);
@@ -130,10 +131,6 @@ export function contractsOf({ streams, contracts = [] }: Topology): Contract[] {
       .filter(({ subject }) => subject.startsWith(`${prefix}.`))
       .sort((a, b) => (a.subject < b.subject ? -1 : 1)),
   );
-}
-
-function streamSpecOf({ subject }: Contract, { streams }: Topology) {
-  return streams.find(({ prefix }) => subject.startsWith(`${prefix}.`));
 }
 
 async function lastOf(

@@ -13,10 +13,19 @@ import {
   readPage,
   type SchemaStore,
   schemaIdIn,
+  streamHolding,
   topology,
   unreadable,
 } from "../nats/mod.ts";
-import { check, compare, type FileSet, type Mode, modes, type Version } from "../schemas/mod.ts";
+import {
+  check,
+  compare,
+  describeDifference,
+  type FileSet,
+  type Mode,
+  modes,
+  type Version,
+} from "../schemas/mod.ts";
 
 export interface PreviewSource {
   readonly connection: NatsConnection;
@@ -30,7 +39,7 @@ export interface Preview {
   /** The mode that holds for the subject, and why a service with this schema would not start; empty: it would. */
   readonly mode: Mode;
   readonly refused: readonly string[];
-  /** What differs from the latest version, compatible or not: `FIELD_ADDED #/OrderCreated/4 (nothing → …)`. */
+  /** What differs from the latest version, compatible or not: `FIELD_ADDED at #/OrderCreated/4 (nothing → …)`. */
   readonly differences: readonly string[];
   /** For each mode, how many differences keep the schema from being the next version. */
   readonly modes: Readonly<Record<Mode, number>>;
@@ -109,7 +118,7 @@ async function previewImport(
     subject,
     mode: await compatibilityIn(store, subject),
     refused: refusal?.reasons ?? [],
-    differences: compare(versions.at(-1)?.file ?? file, file).map(lineOf),
+    differences: compare(versions.at(-1)?.file ?? file, file).map((it) => describeDifference(it)),
     modes: faultsByMode({ file, versions }),
     readers: [...new Set(carriers.flatMap((contract) => readersOf(contract)))],
     retained: [],
@@ -129,7 +138,7 @@ async function preview(source: PreviewSource, change: Change, options: PreviewOp
   const { jsm, store } = source;
   const { contract, file, versions } = change;
   const { subject } = contract;
-  const stream = streamOf(subject);
+  const stream = streamHolding(contract)?.name ?? "";
   const latest = versions.at(-1);
   const refusal = file && (await inspectSchema({ jsm, store }, contract, { file }));
   const { counts, partly } = await countRetained(source, { contract, stream }, options);
@@ -145,7 +154,7 @@ async function preview(source: PreviewSource, change: Change, options: PreviewOp
     subject,
     mode: await compatibilityIn(store, subject),
     refused: file === undefined ? [`${contract.schema.typeName} is gone`] : (refusal?.reasons ?? []),
-    differences: latest && file ? compare(latest.file, file).map(lineOf) : [],
+    differences: latest && file ? compare(latest.file, file).map((it) => describeDifference(it)) : [],
     modes: faultsByMode(change),
     readers: readersOf(contract, { onServer: await consumersOnServer(jsm, stream) }),
     retained: await judged(store, change, counts),
@@ -160,10 +169,6 @@ function faultsByMode({ file, versions }: Pick<Change, "file" | "versions">): Re
     return check(mode, file, versions).reduce((sum, { differences }) => sum + differences.length, 0);
   };
   return Object.fromEntries(modes.map((mode) => [mode, faults(mode)])) as Record<Mode, number>;
-}
-
-function lineOf({ type, path, old, new: now }: ReturnType<typeof compare>[number]): string {
-  return `${type} ${path} (${old ?? "nothing"} → ${now ?? "nothing"})`;
 }
 
 async function versionsOf(store: SchemaStore, subject: string): Promise<(Version & { id: number })[]> {
@@ -212,10 +217,4 @@ async function judged(
       return { id: stored?.id, version, count, readable };
     }),
   );
-}
-
-function streamOf(subject: string): string {
-  const stream = topology.streams.find(({ prefix }) => subject.startsWith(`${prefix}.`));
-  if (stream === undefined) throw new RangeError(`Cannot find the stream of ${subject}`);
-  return stream.name;
 }

@@ -91,7 +91,9 @@ describe("ops schema check", () => {
     );
     const { code, out, err } = await check(file);
     expect(code).toBe(0);
-    expect(out).toContain("order.created\n  FIELD_ADDED #/OrderCreated/4 (nothing → string gift_note = 4)");
+    expect(out).toContain(
+      "order.created\n  FIELD_ADDED at #/OrderCreated/4 (nothing → string gift_note = 4)",
+    );
     expect(out).toContain("BACKWARD ok, BACKWARD_TRANSITIVE ok, FORWARD ok");
     expect(out).toContain("read by coordinator, notification, monitor");
     expect(out).toMatch(/retained {2}2 {2}schema \d+, version 1 {2}can be read/);
@@ -111,7 +113,7 @@ describe("ops schema check", () => {
         subject: "fraud.screening",
         mode: "BACKWARD_TRANSITIVE",
         refused: [expect.any(String), expect.any(String)],
-        differences: ["FIELD_SCALAR_KIND_CHANGED #/Screening/2 (string status = 2 → int32 status = 2)"],
+        differences: ["FIELD_SCALAR_KIND_CHANGED at #/Screening/2 (string status = 2 → int32 status = 2)"],
         modes: {
           NONE: 0,
           BACKWARD: 1,

@@ -101,7 +101,7 @@ describe("docs/schemas.md", { timeout: 240_000 }, () => {
     await shop.ends(await shop.place());
 
     const preview = await next("npm run ops -- schema check ../colleague/proto");
-    expect(preview.output).toContain("FIELD_ADDED #/OrderCreated/4");
+    expect(preview.output).toContain("FIELD_ADDED at #/OrderCreated/4");
     expect(preview.output).toMatch(/retained +1 +schema \d+, version 1 +can be read/);
     expect(preview.output).toContain("1 subjects would change, none would be refused");
     expect(preview.code).toBe(0);

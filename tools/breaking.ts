@@ -14,7 +14,7 @@ starts. For each message that is stored it says who reads it.
 
 Environment:
   BUF_AGAINST  what to compare with, as buf names it: .git#branch=main, .git#tag=v1, .git#ref=<commit>, a folder.
-               Default: the branch main, else origin/main, else the last commit`;
+               Default: the branch main, or the commit before where nothing differs from that`;
 
 /** What a message would be, for one that would break somebody. */
 export interface Break {
@@ -47,7 +47,7 @@ function reasonsAgainst(old: DescFile, file: DescFile | undefined, typeName: str
 
 async function main(
   args: readonly string[],
-  against = process.env.BUF_AGAINST || defaultBranch(),
+  against = process.env.BUF_AGAINST || defaultRevision(),
 ): Promise<number> {
   try {
     const { values } = parseArgs({ args: [...args], options: { help: { type: "boolean" } } });
@@ -88,13 +88,17 @@ async function main(
   return 1;
 }
 
-/** Where there is no main branch, as in a checkout of one commit, what is not committed can still be compared. */
-function defaultBranch(): string {
-  const exists = (ref: string) => {
-    return spawnSync("git", ["rev-parse", "--verify", "--quiet", ref], { cwd: projectFolder }).status === 0;
-  };
-  if (exists("refs/heads/main")) return ".git#branch=main";
-  return exists("refs/remotes/origin/main") ? ".git#ref=origin/main" : ".git#ref=HEAD";
+/**
+ * The main branch, or what was there before where that says nothing: on the main branch itself with nothing changed, the
+ * commit before; where there is no main branch, as in a checkout of one commit, that commit.
+ */
+function defaultRevision(): string {
+  const git = (...args: string[]) => spawnSync("git", args, { cwd: projectFolder, encoding: "utf8" });
+  const commit = (revision: string) =>
+    git("rev-parse", "--verify", "--quiet", `${revision}^{commit}`).stdout.trim();
+  const main = commit("refs/heads/main") || commit("refs/remotes/origin/main") || commit("HEAD");
+  const isSame = main === commit("HEAD") && git("status", "--porcelain", "proto").stdout === "";
+  return `.git#ref=${(isSame && commit("HEAD~1")) || main}`;
 }
 
 if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

@@ -10,7 +10,7 @@ import {
   type Mode,
 } from "../../schemas/mod.ts";
 import type { Contract } from "../contracts/contract.ts";
-import { topology as shop, type Topology } from "../topology.ts";
+import { topology as shop, streamHolding, type Topology } from "../topology.ts";
 import { globalSettingsKey, settingsKey } from "./bucket.ts";
 import { importedFiles } from "./keys.ts";
 import { findRetained, liveSchemas } from "./living.ts";
@@ -66,7 +66,7 @@ export async function inspectSchema(
   { topology = shop, file = contract.schema.file }: { topology?: Topology; file?: DescFile } = {},
 ): Promise<Refusal | undefined> {
   const { subject } = contract;
-  const stream = topology.streams.find(({ prefix }) => subject.startsWith(`${prefix}.`))?.name;
+  const stream = streamHolding(contract, topology)?.name;
   const history = await historyOf(store, subject);
   if (history === undefined || stream === undefined || isLatest(history, file)) return undefined;
   const reasons: string[] = [];
@@ -114,7 +114,7 @@ export function unreadable(before: DescFile, after: DescFile, contract: Contract
   if (written === undefined || read === undefined) return [`${contract.schema.typeName} is not in both`];
   return compareMessages(written, read)
     .filter(({ compatible }) => !compatible)
-    .map(({ type, path }) => `${type} ${path}`);
+    .map(({ type, path }) => `${type} at ${path}`);
 }
 
 async function historyOf(store: SchemaStore, subject: string): Promise<History | undefined> {

@@ -1,5 +1,5 @@
 import type { DescFile, DescMessage } from "@bufbuild/protobuf";
-import { compareMessages, type Difference } from "../../schemas/mod.ts";
+import { compareMessages, describeDifference } from "../../schemas/mod.ts";
 import type { Contract } from "../contracts/contract.ts";
 import type { StoredSchema } from "./view.ts";
 
@@ -61,7 +61,7 @@ function judge(contract: Contract, { id, file }: { id: number | undefined; file:
   if (written === undefined) return `schema ${id} has no ${contract.schema.typeName}`;
   const wrong = compareMessages(written, contract.schema).filter(({ compatible }) => !compatible);
   if (wrong.length === 0) return undefined;
-  return `schema ${id} cannot be read as the ${contract.schema.typeName} of this build: ${wrong.map(oneLine).join("; ")}`;
+  return `schema ${id} cannot be read as the ${contract.schema.typeName} of this build: ${wrong.map((it) => describeDifference(it)).join("; ")}`;
 }
 
 /** The id in `http://…/schemas/ids/7`. */
@@ -83,8 +83,4 @@ export function findMessage(file: DescFile, like: DescMessage): DescMessage | un
 
 function localName({ typeName, file }: DescMessage): string {
   return file.proto.package === "" ? typeName : typeName.slice(file.proto.package.length + 1);
-}
-
-function oneLine({ type, path, old, new: now }: Difference): string {
-  return `${type} ${path} (${old ?? "nothing"} → ${now ?? "nothing"})`;
 }

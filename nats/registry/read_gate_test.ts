@@ -57,9 +57,9 @@ describe("ReadGate", () => {
     );
     expect(await gate.check(orderCreated, url(1))).toBe(
       "schema 1 cannot be read as the shop.order.v1.OrderCreated of this build: " +
-        "FIELD_SCALAR_KIND_CHANGED #/OrderCreated/3 (int64 attempt_id = 3 → string attempt_id = 3)",
+        "FIELD_SCALAR_KIND_CHANGED at #/OrderCreated/3 (int64 attempt_id = 3 → string attempt_id = 3)",
     );
-    expect(await gate.check(orderCreated, url(2))).toContain("REQUIRED_FIELD_REMOVED #/OrderCreated/4");
+    expect(await gate.check(orderCreated, url(2))).toContain("REQUIRED_FIELD_REMOVED at #/OrderCreated/4");
     expect(await gate.check(orderCreated, url(3))).toContain("quantity = 2");
   });
 

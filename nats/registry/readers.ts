@@ -1,7 +1,7 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import { withFilters } from "../compare.ts";
 import type { Contract } from "../contracts/contract.ts";
-import { topology as shop, type Topology } from "../topology.ts";
+import { topology as shop, streamHolding, type Topology } from "../topology.ts";
 
 /** A durable consumer, as a server has it. */
 export interface ServerConsumer {
@@ -28,7 +28,7 @@ export function readersOf(
   contract: Contract,
   { topology = shop, onServer = [] }: { topology?: Topology; onServer?: readonly ServerConsumer[] } = {},
 ): string[] {
-  const stream = topology.streams.find(({ prefix }) => contract.subject.startsWith(`${prefix}.`))?.name;
+  const stream = streamHolding(contract, topology)?.name;
   const consumers = topology.consumers.filter(({ contracts }) => contracts.includes(contract));
   const views = (topology.views ?? []).filter((view) => view.stream === stream && view.messages === true);
   const declared = new Set([...consumers, ...views].map(({ service }) => service));

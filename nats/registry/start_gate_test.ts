@@ -3,7 +3,7 @@ import { type Client, type NatsServer, silent, startNats } from "../../test/supp
 import { applyTopology } from "../apply.ts";
 import { commit, newHeaders } from "../commit.ts";
 import { type Contract, message, orderCreated, reviewTimer, screening } from "../contracts/mod.ts";
-import { publishedBy, topology } from "../topology.ts";
+import { publishedBy, streamHolding, topology } from "../topology.ts";
 import { SCHEMAS_STREAM, settingsKey } from "./bucket.ts";
 import { passStartGate, SchemaRefusedError, type StartGateOptions } from "./start_gate.ts";
 import { SchemaStore } from "./store.ts";
@@ -65,7 +65,7 @@ async function setMode(subject: string, compatibility: string) {
 async function storeMessage(contract: Contract, id: string, dataSchema: string) {
   const headers = newHeaders();
   headers.set("ce-dataschema", dataSchema);
-  const stream = topology.streams.find(({ prefix }) => contract.subject.startsWith(`${prefix}.`))?.name ?? "";
+  const stream = streamHolding(contract)?.name ?? "";
   const stored = await commit(client.connection, stream, [
     { subject: `${contract.subject}.${id}`, data: new Uint8Array(), headers },
   ]);

@@ -113,10 +113,11 @@ export function describe(
     direction === "backward"
       ? `The new schema cannot read data of ${name}`
       : `${name[0]?.toUpperCase()}${name.slice(1)} cannot read data of the new schema`;
-  return `${who}: ${differences.map(describeDifference).join("; ")}`;
+  return `${who}: ${differences.map((it) => describeDifference(it)).join("; ")}`;
 }
 
-function describeDifference({ type, path, old, new: now }: Difference): string {
+/** `FIELD_REMOVED at #/Order/2 (int32 quantity = 2 → nothing)`: the writer's side, then the reader's. */
+export function describeDifference({ type, path, old, new: now }: Difference): string {
   if (old === undefined && now === undefined) return `${type} at ${path}`;
   return `${type} at ${path} (${old ?? "nothing"} → ${now ?? "nothing"})`;
 }

@@ -3,6 +3,7 @@ export {
   type CheckOptions,
   check,
   describe,
+  describeDifference,
   type Incompatibility,
   type Mode,
   modes,

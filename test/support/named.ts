@@ -1,6 +1,6 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { type Contract, newHeaders, passStartGate, SchemaStore, topology } from "../../nats/mod.ts";
+import { type Contract, newHeaders, passStartGate, SchemaStore, streamHolding } from "../../nats/mod.ts";
 import { silent } from "./nats.ts";
 
 const urls = new WeakMap<NatsConnection, Map<string, Promise<ReadonlyMap<Contract, string>>>>();
@@ -10,7 +10,7 @@ export async function namedHeaders(
   { connection, jsm }: { connection: NatsConnection; jsm: JetStreamManager },
   contract: Contract,
 ): Promise<ReturnType<typeof newHeaders>> {
-  const owner = topology.streams.find(({ prefix }) => contract.subject.startsWith(`${prefix}.`))?.owner ?? "";
+  const owner = streamHolding(contract)?.owner ?? "";
   const known = urls.get(connection) ?? new Map();
   urls.set(connection, known);
   const registered = known.get(owner) ?? register({ connection, jsm }, owner);
