@@ -59,11 +59,16 @@ const sources = ["services", "lib", "nats", "schemas", "gen", "node_modules", "p
  * child processes.
  * @param root The project's folder.
  * @param reads Files that it may read besides: its credential, for example.
+ * @param compileCache Folder in which Node keeps what it has compiled, for the next start. Who may write it decides what
+ * others run: for tests only. Default: none.
  */
 export function nodeArguments(
   service: Service,
-  { root, dataDir, reads = [] }: { root: string; dataDir: string; reads?: readonly string[] },
+  options: { root: string; dataDir: string; reads?: readonly string[]; compileCache?: string | undefined },
 ): string[] {
+  const { root, dataDir, reads = [], compileCache } = options;
+  const writes = service.writes.map((folder) => `${dataDir}/${folder}`);
+  if (compileCache !== undefined) writes.push(compileCache);
   return [
     // Stripping types and allowing the network are marked experimental in Node 26, and said so at each start.
     "--disable-warning=ExperimentalWarning",
@@ -77,10 +82,7 @@ export function nodeArguments(
     ...(service.spawns === true ? ["--allow-child-process", "--disable-warning=SecurityWarning"] : []),
     ...sources.map((name) => `--allow-fs-read=${root}/${name}`),
     ...reads.map((path) => `--allow-fs-read=${path}`),
-    ...service.writes.flatMap((folder) => [
-      `--allow-fs-read=${dataDir}/${folder}`,
-      `--allow-fs-write=${dataDir}/${folder}`,
-    ]),
+    ...writes.flatMap((folder) => [`--allow-fs-read=${folder}`, `--allow-fs-write=${folder}`]),
     `${root}/services/${service.name}/main.ts`,
   ];
 }

@@ -129,7 +129,12 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
     ...common(settings),
     name: service.name,
     command: process.execPath,
-    args: nodeArguments(service, { root, dataDir, reads: credential ? [credential] : [] }),
+    args: nodeArguments(service, {
+      root,
+      dataDir,
+      reads: credential ? [credential] : [],
+      compileCache: settings.environment.NODE_COMPILE_CACHE || undefined,
+    }),
     env: {
       ...environmentFor(service, settings.environment),
       ...Object.fromEntries(ports),
