@@ -59,6 +59,12 @@ describe("ops fault", () => {
 
   it("slows a service down, fails it, and flags orders, several at once", { timeout: 90_000 }, async () => {
     await ops("set", "fulfillment.latency=700ms", "fulfillment.error_rate=1", "fraud.flag_rate=1");
+    // Each service looks in its own time; what it reads, it reads at once.
+    await until("fulfillment to be slow", async () => {
+      const asked = performance.now();
+      await shop.call("fulfillment", "/shipments/ord_none");
+      return performance.now() - asked >= 700;
+    });
     const order = await until("an order to be flagged", async () => {
       const placed = await shop.place();
       const { state } = await shop.reaches(placed, ["in_review", "fulfilling", "completed"]);
