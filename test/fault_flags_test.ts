@@ -65,11 +65,15 @@ describe("ops fault", () => {
       await shop.call("fulfillment", "/shipments/ord_none");
       return performance.now() - asked >= 700;
     });
-    const order = await until("an order to be flagged", async () => {
-      const placed = await shop.place();
-      const { state } = await shop.reaches(placed, ["in_review", "fulfilling", "completed"]);
-      return state === "in_review" && placed;
-    });
+    const order = await until(
+      "an order to be flagged",
+      async () => {
+        const placed = await shop.place();
+        const { state } = await shop.reaches(placed, ["in_review", "fulfilling", "completed"]);
+        return state === "in_review" && placed;
+      },
+      { timeoutMs: 40_000 },
+    );
     await ops("clear", "fraud.flag_rate");
     const decision = { decision: "approve", reviewer: "eve", note: "set to be flagged" };
     const headers = { authorization: "Bearer dev" };
