@@ -11,7 +11,6 @@ import {
 } from "../../schemas/mod.ts";
 import type { Contract } from "../contracts/contract.ts";
 import { topology as shop, streamHolding, type Topology } from "../topology.ts";
-import { globalSettingsKey, settingsKey } from "./bucket.ts";
 import { importedFiles } from "./keys.ts";
 import { findRetained, liveSchemas } from "./living.ts";
 import { findMessage } from "./read_gate.ts";
@@ -97,12 +96,7 @@ export async function inspectSchema(
 
 /** The mode that holds for a subject. */
 export async function compatibilityIn(store: SchemaStore, subject: string): Promise<Mode> {
-  const [own, global] = await Promise.all([store.read(settingsKey(subject)), store.read(globalSettingsKey)]);
-  const settings = new Map<string, typeof own>([
-    [settingsKey(subject).subject, own],
-    [globalSettingsKey.subject, global],
-  ]);
-  return compatibilityOf({ get: (key) => settings.get(key.subject) as never }, subject);
+  return compatibilityOf(await store.settings(subject), subject);
 }
 
 /**

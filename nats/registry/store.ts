@@ -84,6 +84,15 @@ export class SchemaStore implements AsyncDisposable {
     return (await this.#ledger.read(key)).value;
   }
 
+  /** The settings of a subject and of all, as the leader has them, to be looked at as a decision would. */
+  async settings(subject: string): Promise<Pick<RegistryView, "get">> {
+    const keys = settingsKeys(subject);
+    const values = new Map(
+      await Promise.all(keys.map(async (key) => [key.subject, await this.read(key)] as const)),
+    );
+    return { get: (key: Key) => values.get(key.subject) as never };
+  }
+
   /** The schema of an id, undefined if there is none. */
   async schema(id: number): Promise<StoredSchema | undefined> {
     const cached = this.#schemas.get(id);
@@ -106,14 +115,9 @@ export class SchemaStore implements AsyncDisposable {
     decide: (view: RegistryView) => Decision<T>,
     options: { signal?: AbortSignal },
   ): Promise<Exclude<T, Unread>> {
-    const settings = new Map(
-      await Promise.all(
-        settingsKeys(subject).map(async (key) => [key.subject, await this.read(key)] as const),
-      ),
-    );
-    const get = (view: RegistryView, key: Key) => {
-      return settings.has(key.subject) ? settings.get(key.subject) : view.get(key);
-    };
+    const settings = await this.settings(subject);
+    const own = new Set(settingsKeys(subject).map((key) => key.subject));
+    const get = (view: RegistryView, key: Key) => (own.has(key.subject) ? settings : view).get(key);
     return this.#decide(keys, (view) => decide({ ...view, get: (key) => get(view, key) as never }), options);
   }
 

@@ -4,7 +4,7 @@ import { compatibilityOf, RegistryCode, RegistryError, versionNotFound } from ".
 import { check, describe, type Incompatibility, type Mode, type Version } from "../../schemas/mod.ts";
 import { answer } from "./answer.ts";
 import { toCandidate } from "./candidate.ts";
-import { type Registry, settingsOf } from "./registry.ts";
+import type { Registry } from "./registry.ts";
 import { flag, readSchema, subjectIn, versionIn } from "./request.ts";
 
 /** `/compatibility`: what registering would say, without registering. */
@@ -35,7 +35,7 @@ async function verdict(
   const { req } = context;
   const subject = subjectIn(req);
   const sent = await readSchema(req);
-  const mode = compatibilityOf(await settingsOf(registry, subject), subject);
+  const mode = compatibilityOf(await registry.store.settings(subject), subject);
   const versions = choose(await liveVersions(registry, subject));
   const { file } = await toCandidate({ ...sent, normalize: flag(req, "normalize") }, registry);
   const found = check(mode, file, versions);

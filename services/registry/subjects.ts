@@ -11,7 +11,7 @@ import {
 import { describe } from "../../schemas/mod.ts";
 import { answer, answerText } from "./answer.ts";
 import { toCandidate } from "./candidate.ts";
-import { type Registry, settingsOf } from "./registry.ts";
+import type { Registry } from "./registry.ts";
 import { count, findVersion, flag, readSchema, subjectIn, versionIn } from "./request.ts";
 import { schemaJson, textIn } from "./schemas.ts";
 
@@ -161,7 +161,7 @@ async function schemaOf({ store }: Registry, { id, version }: SchemaVersion): Pr
 async function normalize(context: Context<Env>, registry: Registry): Promise<boolean> {
   if (flag(context.req, "normalize")) return true;
   const subject = subjectIn(context.req);
-  return normalizes(await settingsOf(registry, subject), subject);
+  return normalizes(await registry.store.settings(subject), subject);
 }
 
 /** Those that are not deleted, all, or deleted ones only, as the request asks for. */
