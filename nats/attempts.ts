@@ -1,0 +1,231 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { JsMsg } from "@nats-io/jetstream";
+import { type Contract, decode, splitSubject } from "./contracts/contract.ts";
+import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
+import type { Incoming } from "./incoming.ts";
+import type { Ledger } from "./ledger.ts";
+import { isUnavailable } from "./link.ts";
+import { backoffMs } from "./pause.ts";
+import { fieldsOf, finish, parkAway, type Settling } from "./settle.ts";
+import { failWith, inEffectSpan } from "./spans.ts";
+import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
+import type { Tracer } from "./tracer.ts";
+import { Turns } from "./turns.ts";
+
+export interface AttemptsOptions extends Settling {
+  readonly ledger: Ledger;
+  readonly handlers: readonly AnyHandler[];
+  /** Aborts when no more work is taken: what fails from then on is given back. */
+  readonly stopping: AbortSignal;
+  /** Aborts when no more work is done. */
+  readonly stopped: AbortSignal;
+  readonly readable?:
+    | ((contract: Contract, dataSchema: string) => string | undefined | Promise<string | undefined>)
+    | undefined;
+  readonly disturb?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  readonly now?: (() => Date) | undefined;
+  readonly tracer?: Tracer | undefined;
+}
+
+/**
+ * What became of a delivery: `done` and `dead` are acknowledged; `retry` was asked for by its handler, `error` failed, and
+ * `stopped` was given back by a process that ends. Those come again.
+ */
+export type AttemptOutcome = "done" | "dead" | "retry" | "error" | "stopped";
+
+/** A handler that throws this often for one message is not going to stop. */
+export const MAX_THROWS = 5;
+/** Messages whose throws are counted at a time. */
+const MAX_COUNTED = 10_000;
+
+/** Handles deliveries, one attempt each, and settles every one: it is acknowledged or comes again. */
+export class Attempts {
+  readonly #options: AttemptsOptions;
+  readonly #handlers: ReadonlyMap<string, AnyHandler>;
+  readonly #throws = new Map<string, number>();
+  readonly #turns = new Turns();
+
+  constructor(options: AttemptsOptions) {
+    this.#options = options;
+    this.#handlers = new Map(options.handlers.map((handler) => [handler.contract.subject, handler]));
+  }
+
+  /** Handles one delivery. Never rejects for what a handler does. */
+  async attempt(incoming: Incoming): Promise<AttemptOutcome> {
+    const { disturb } = this.#options;
+    const hindered = disturb && (await this.#hindered(incoming, disturb));
+    if (hindered !== undefined) return hindered;
+    try {
+      const outcome = await this.#handle(incoming);
+      if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(incoming.msg));
+      return outcome;
+    } catch (cause) {
+      return this.#afterThrow(incoming, cause);
+    }
+  }
+
+  /** What a delivery ends as that is not even handled: it comes again, and that is not its fault. */
+  async #hindered(
+    { msg }: Incoming,
+    disturb: (signal: AbortSignal) => Promise<void>,
+  ): Promise<AttemptOutcome | undefined> {
+    const { log, stopping } = this.#options;
+    try {
+      await disturb(stopping);
+    } catch (cause) {
+      log.warn({ err: cause, subject: msg.subject }, "a delivery was disturbed");
+      msg.nak(backoffMs(msg.info.deliveryCount));
+      return "error";
+    }
+    if (!stopping.aborted) return undefined;
+    msg.nak();
+    return "stopped";
+  }
+
+  async #handle(incoming: Incoming): Promise<AttemptOutcome> {
+    if (incoming.forged) return this.#park(incoming, "not written by the owner of its stream");
+    const { prefix, id } = splitSubject(incoming.subject);
+    const handler = this.#handlers.get(prefix);
+    if (handler === undefined) return this.#park(incoming, `no handler for ${prefix}`);
+    const verdict = this.#options.readable?.(handler.contract, incoming.dataSchema);
+    let unreadable: string | undefined;
+    try {
+      unreadable = verdict instanceof Promise ? await verdict : verdict;
+    } catch (cause) {
+      // Nothing is known of the message, so nothing counts against it.
+      this.#options.log.warn(
+        { ...this.#fields(incoming), err: cause },
+        "cannot look up a schema, trying again",
+      );
+      incoming.msg.nak(backoffMs(incoming.msg.info.deliveryCount));
+      return "error";
+    }
+    if (unreadable !== undefined) return this.#park(incoming, `unreadable: ${unreadable}`);
+    let value: MessageShape<DescMessage>;
+    try {
+      value = decode(handler.contract, incoming.data);
+    } catch (cause) {
+      return this.#park(incoming, `cannot be decoded as ${handler.contract.schema.typeName}: ${cause}`);
+    }
+    if (handler.perform === undefined) return this.#run(incoming, handler, value, id);
+    return this.#turns.take(id, () => this.#run(incoming, handler, value, id));
+  }
+
+  /** Decides and commits, performs the effect if there is one and concludes, until nothing is left; then settles. */
+  async #run(
+    incoming: Incoming,
+    handler: AnyHandler,
+    value: MessageShape<DescMessage>,
+    id: string,
+  ): Promise<AttemptOutcome> {
+    const { msg, seq, storedAt, trace, letter } = incoming;
+    // What was redriven has been tried before, by the consumer that parked it.
+    const attempt = msg.info.deliveryCount + (letter === undefined ? 0 : 1);
+    const delivery = (): Delivery => ({
+      id,
+      now: this.#options.now?.() ?? new Date(),
+      storedAt,
+      seq,
+      attempt,
+      trace,
+    });
+    const keys = handler.keys(value, id);
+    // What was delivered before may well have been stored before.
+    const begun = attempt > 1 ? [] : (handler.begins?.(value, id) ?? []);
+    const begins = begun.map(({ subject }) => subject);
+    const commit = (decide: (view: View) => Outcome<unknown>) => {
+      return this.#options.ledger.execute({
+        keys,
+        begins,
+        trace,
+        decide: (view) => {
+          const outcome = decide(view);
+          return { messages: "messages" in outcome ? outcome.messages : [], result: outcome };
+        },
+      });
+    };
+    let outcome = await commit((view) => handler.decide(view, value, delivery()));
+    while (outcome.kind === "perform") {
+      if (handler.perform === undefined || handler.conclude === undefined) {
+        throw new TypeError(
+          `Cannot perform an effect of ${handler.contract.subject}: the handler has no perform()`,
+        );
+      }
+      const { stopped: signal } = this.#options;
+      signal.throwIfAborted();
+      const result = await this.#perform(incoming, handler, { effect: outcome.effect, signal, attempt });
+      outcome = await commit(
+        (view) => handler.conclude?.(view, value, result, delivery()) as Outcome<unknown>,
+      );
+    }
+    switch (outcome.kind) {
+      case "done":
+        return finish(incoming, this.#options);
+      case "retry":
+        this.#options.log.info({ ...this.#fields(incoming), reason: outcome.reason }, "trying again later");
+        incoming.span?.set({ "shop.reason": outcome.reason });
+        msg.nak(Math.round(outcome.delayMs));
+        return "retry";
+      case "dead":
+        return this.#park(incoming, outcome.reason);
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  async #perform(
+    { subject, trace, span }: Incoming,
+    handler: AnyHandler,
+    { effect, ...options }: { effect: unknown; signal: AbortSignal; attempt: number },
+  ): Promise<unknown> {
+    const { tracer } = this.#options;
+    const perform = async () => handler.perform?.(effect, options);
+    if (tracer === undefined || span === undefined) return perform();
+    const described = handler.describe?.(effect) ?? { name: `perform ${splitSubject(subject).prefix}` };
+    return inEffectSpan(tracer, described, { parent: trace, perform });
+  }
+
+  async #afterThrow(incoming: Incoming, cause: unknown): Promise<AttemptOutcome> {
+    const { msg, span } = incoming;
+    if (span !== undefined) failWith(span, cause);
+    const { deliveryCount } = msg.info;
+    if (this.#options.stopping.aborted) {
+      msg.nak();
+      return "stopped";
+    }
+    this.#options.log.error({ ...this.#fields(incoming), err: cause }, "cannot handle a message");
+    // That the ledger has too much to do, or NATS cannot answer, is not the message's fault.
+    const busy = cause instanceof LedgerBusyError || cause instanceof LedgerTimeoutError;
+    if (busy || isUnavailable(cause)) {
+      msg.nak(backoffMs(deliveryCount));
+      return "error";
+    }
+    // Deliveries are no measure: a message may have been left for later any number of times.
+    const throws = (this.#throws.get(idOf(msg)) ?? 0) + 1;
+    if (throws >= MAX_THROWS) {
+      const outcome = await this.#park(incoming, cause instanceof Error ? cause.message : String(cause));
+      if (outcome === "dead") this.#throws.delete(idOf(msg));
+      return outcome;
+    }
+    this.#throws.set(idOf(msg), throws);
+    if (this.#throws.size > MAX_COUNTED) {
+      const [oldest] = this.#throws.keys();
+      if (oldest !== undefined) this.#throws.delete(oldest);
+    }
+    msg.nak(backoffMs(throws));
+    return "error";
+  }
+
+  #park(incoming: Incoming, error: string): Promise<AttemptOutcome> {
+    return parkAway(incoming, { ...this.#options, error });
+  }
+
+  #fields(incoming: Incoming): object {
+    return fieldsOf(incoming, this.#options);
+  }
+}
+
+/** The same for each delivery of a message. */
+function idOf(msg: JsMsg): string {
+  return `${msg.info.stream}/${msg.info.consumer}/${msg.seq}`;
+}
