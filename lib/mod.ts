@@ -8,6 +8,8 @@ export * from "./lifetime.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
 export * from "./metrics.ts";
+export * from "./openapi.ts";
+export * from "./operation.ts";
 export * from "./operator.ts";
 export * from "./problem.ts";
 export * from "./request.ts";

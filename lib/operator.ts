@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
+import { guarding } from "./operation.ts";
 import { Problem } from "./problem.ts";
 
 /** Whether two secrets are the same, in a time that says nothing about where they differ or how long they are. */
@@ -9,7 +10,7 @@ export function isSameSecret(a: string, b: string): boolean {
 
 /** Lets only requests with `Authorization: Bearer <token>` pass; the others get 401 and change nothing. */
 export function operatorOnly(token: string): MiddlewareHandler {
-  return async (context, next) => {
+  const middleware: MiddlewareHandler = async (context, next) => {
     if (!isSameSecret(context.req.header("authorization") ?? "", `Bearer ${token}`)) {
       throw new Problem(401, "unauthorized", {
         title: "Operator token required",
@@ -19,6 +20,7 @@ export function operatorOnly(token: string): MiddlewareHandler {
     }
     await next();
   };
+  return guarding(middleware, () => ["operator"]);
 }
 
 /** Digests have one length. */

@@ -1,5 +1,21 @@
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { z } from "zod";
+
+/** Problem details as they are answered. Some kinds add members of their own. */
+export const ProblemBody = z
+  .looseObject({
+    type: z.string().meta({ description: "Names the kind of problem for programs" }),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string().meta({ description: "Tells a person about this one" }),
+    instance: z.string().meta({ description: "The path that was asked for" }),
+    errors: z
+      .array(z.looseObject({ detail: z.string() }))
+      .optional()
+      .meta({ description: "Each fault of the request and its place" }),
+  })
+  .meta({ id: "Problem", description: "Problem details (RFC 9457)" });
 
 /** RFC 9457 problem details, as an error that ends a request. */
 export class Problem extends Error {

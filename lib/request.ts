@@ -1,7 +1,10 @@
 import { z } from "zod";
 import { Problem } from "./problem.ts";
 
-const OrderId = /^[A-Za-z0-9_-]{1,64}$/;
+const ORDER_ID = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** What {@linkcode readOrderId} takes, to describe a path. */
+export const OrderId = z.string().regex(ORDER_ID);
 
 /**
  * The id of an order, as it stands in a path.
@@ -9,7 +12,7 @@ const OrderId = /^[A-Za-z0-9_-]{1,64}$/;
  * was never placed. It gets no more than the beginning of a text that is too long.
  */
 export function readOrderId(text: string | undefined, unknown: (text: string) => Problem): string {
-  if (text !== undefined && OrderId.test(text)) return text;
+  if (text !== undefined && ORDER_ID.test(text)) return text;
   throw unknown((text ?? "").slice(0, 64));
 }
 
@@ -49,12 +52,19 @@ export function paging(options: { limit: number; max: number }) {
         `Must be a number from 1 to ${max}`,
       )
       .transform(Number)
-      .default(limit),
+      .default(limit)
+      .meta({
+        type: "integer",
+        minimum: 1,
+        maximum: max,
+        description: `How many a page may have: ${limit} unless told`,
+      }),
     cursor: z
       .string()
       .transform(fromCursor)
       .pipe(z.number("Must be the next_cursor of an earlier page"))
-      .default(1),
+      .default(1)
+      .meta({ description: "The next_cursor of an earlier page" }),
   };
 }
 

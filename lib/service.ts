@@ -27,6 +27,7 @@ import {
   observeDelivery,
   setFindings,
 } from "./metrics.ts";
+import { openApiRoutes } from "./openapi.ts";
 import { openSchemaGate, type SchemaGate } from "./schema_gate.ts";
 import { serve } from "./serve.ts";
 import { openTracing, type Tracing } from "./tracing.ts";
@@ -172,7 +173,7 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
   service.checks.consumers = () => processor.ready;
 }
 
-/** Serves `/healthz`, `/readyz`, `/metrics` and what `routes` adds. */
+/** Serves `/healthz`, `/readyz`, `/metrics`, `/openapi.json` and what `routes` adds. */
 export async function serveHttp(
   service: Observer,
   listen: { port: number; portVariable: string; maxBodyBytes?: number },
@@ -185,6 +186,7 @@ export async function serveHttp(
   if (faults !== undefined) app.use(faults.middleware);
   routes(app);
   app.route("/", healthRoutes(metrics, checks));
+  app.route("/", openApiRoutes(app, name));
   const server = stack.use(await serve(app, { ...address, service: name, host: config.HOST }));
   log.info({ url: server.url }, "listening");
 }

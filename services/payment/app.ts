@@ -2,18 +2,16 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
 import type { PaymentSchema } from "../../gen/shop/payment/v1/payment_pb.ts";
-import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
+import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
 import { key, type Ledger, payment, viewLast } from "../../nats/mod.ts";
+import { getPayment, type Payment } from "./api.ts";
 
-/**
- * - `GET /payments/{order}` → `{"order_id","status","amount_cents","currency","captured_cents","refunded_cents",
- *   "capture_id"?,"refund_id"?,"decline_code"?}`. A moment old at most.
- */
+/** What `api.ts` describes. */
 export function routes(
   app: Hono<Env>,
   { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
 ): Hono<Env> {
-  return app.get("/payments/:order", async (context) => {
+  return app.get("/payments/:order", described(getPayment), async (context) => {
     const orderId = readOrderId(context.req.param("order"), unknownPayment);
     const found = await viewLast(jsm, ledger.stream, key(payment, orderId));
     if (found === undefined) throw unknownPayment(orderId);
@@ -29,7 +27,7 @@ function unknownPayment(orderId: string): Problem {
 }
 
 /** Field by field: the token is not among them. */
-function toJson(found: MessageShape<typeof PaymentSchema>) {
+function toJson(found: MessageShape<typeof PaymentSchema>): Payment {
   return {
     order_id: found.orderId,
     status: found.status,

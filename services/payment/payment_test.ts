@@ -17,7 +17,7 @@ import {
   refundPayment,
   subjectOf,
 } from "../../nats/mod.ts";
-import { type Client, type NatsServer, silent, startNats, until } from "../../test/support/mod.ts";
+import { type Client, checked, type NatsServer, silent, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { handlers } from "./decide.ts";
 import type { CaptureAnswer, Provider } from "./provider.ts";
@@ -237,10 +237,12 @@ describe("payment on JetStream", () => {
 
   describe("GET /payments/{order}", () => {
     const appOf = ({ ledger }: { ledger: Ledger }) =>
-      routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("payment") }), {
-        jsm: client.jsm,
-        ledger,
-      });
+      checked(
+        routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("payment") }), {
+          jsm: client.jsm,
+          ledger,
+        }),
+      );
 
     it("shows what became of the money, and never the token", async () => {
       const provider = new Counting(sandbox({ slowMs: 1 }));

@@ -3,6 +3,7 @@ export * from "./mails.ts";
 export * from "./metrics.ts";
 export * from "./named.ts";
 export * from "./nats.ts";
+export * from "./openapi.ts";
 export * from "./otlp_receiver.ts";
 export * from "./ports.ts";
 export * from "./proxy.ts";
