@@ -23,6 +23,20 @@ export interface DebianPackage {
  */
 export function fetchDebianPackage(folder: string, wanted?: DebianPackage): string;
 
+/** A package that is no single file, and what it needs. */
+export interface DebianSelection extends Omit<DebianPackage, "binary"> {
+  /** Whether to fetch one of the packages that apt would install for it, by name. */
+  readonly includes: (name: string) => boolean;
+}
+
+/**
+ * As {@link fetchDebianPackage}, with those of the packages it depends on that the machine has not installed.
+ *
+ * @returns The folder that stands for `/`.
+ * @throws {Error} Saying why there is none to be had.
+ */
+export function fetchWithLibraries(folder: string, wanted: DebianSelection): string;
+
 /**
  * The sources of `files` that are Debian's main archive as far as one can tell, each as a deb822 stanza turned to `suite`;
  * the likeliest first. Mirrors, keyrings and other options stay as they are.

@@ -14,9 +14,31 @@ const maxSources = 4;
 const aptWithinMs = 300_000;
 
 export function fetchDebianPackage(folder, wanted = natsServer) {
+  return fromSources(wanted.suite, (source) => {
+    const apt = openApt(source, folder);
+    unpack([wanted.name], { apt, folder });
+    return join(folder, "package", wanted.binary);
+  });
+}
+
+export function fetchWithLibraries(folder, { name, includes, suite }) {
+  return fromSources(suite, (source) => {
+    const apt = openApt(source, folder);
+    // Tells what would be installed, in lines like `Inst libpq5 (15.18-0+deb12u1 Debian:12.1/stable [amd64])`.
+    const plan = run("apt-get", [...apt, "-s", "--no-install-recommends", "install", name], folder);
+    const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, found]) => found);
+    const wanted = missing.filter((found) => includes(found));
+    if (wanted.length === 0) throw new Error(`apt would install nothing for ${name}`);
+    unpack(wanted, { apt, folder });
+    return join(folder, "package");
+  });
+}
+
+/** What `fetchFrom` returns for the first source that has it. */
+function fromSources(wantedSuite, fetchFrom) {
   const { ID: system, VERSION_CODENAME: codename } = readOsRelease();
   if (system !== "debian") throw new Error("this is not Debian");
-  const suite = wanted.suite === "installed" ? codename : wanted.suite;
+  const suite = wantedSuite === "installed" ? codename : wantedSuite;
   // Debian's own testing names no release.
   const sources = debianSources(readSources(), { codename, suite: suite ?? "testing" }).slice(0, maxSources);
   if (sources.length === 0) throw new Error("apt has no source of Debian's own");
@@ -24,7 +46,7 @@ export function fetchDebianPackage(folder, wanted = natsServer) {
   let reason = "";
   for (const source of sources) {
     try {
-      return fetchFrom(source, folder, wanted);
+      return fetchFrom(source);
     } catch (error) {
       reason ||= error.message;
     }
@@ -32,7 +54,8 @@ export function fetchDebianPackage(folder, wanted = natsServer) {
   throw new Error(reason);
 }
 
-function fetchFrom(source, folder, { name, binary }) {
+/** apt's options for a state of its own in `folder`, with the index of `source`. */
+function openApt(source, folder) {
   const list = join(folder, "debian.sources");
   writeFileSync(list, source);
   for (const needed of ["lists/partial", "cache/archives/partial"]) {
@@ -55,11 +78,14 @@ function fetchFrom(source, folder, { name, binary }) {
   };
   const apt = Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
   run("apt-get", [...apt, "-qq", "update"], folder);
-  run("apt-get", [...apt, "-qq", "download", name], folder);
-  const file = readdirSync(folder).find((name) => name.endsWith(".deb"));
-  if (file === undefined) throw new Error("apt-get downloaded nothing");
-  run("dpkg-deb", ["-x", file, "package"], folder);
-  return join(folder, "package", binary);
+  return apt;
+}
+
+function unpack(names, { apt, folder }) {
+  run("apt-get", [...apt, "-qq", "download", ...names], folder);
+  const files = readdirSync(folder).filter((name) => name.endsWith(".deb"));
+  if (files.length === 0) throw new Error("apt-get downloaded nothing");
+  for (const file of files) run("dpkg-deb", ["-x", file, "package"], folder);
 }
 
 function run(command, args, cwd) {
@@ -70,7 +96,7 @@ function run(command, args, cwd) {
     env: { ...process.env, LC_ALL: "C", DEBIAN_FRONTEND: "noninteractive" },
   });
   if (result.error) throw new Error(`${command} does not run: ${result.error.message}`);
-  if (result.status === 0) return;
+  if (result.status === 0) return result.stdout;
   const errors = result.stderr.split("\n").filter((line) => line.startsWith("E:"));
   throw new Error(`${command} says ${errors[0] ?? `exit code ${result.status}`}`);
 }

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** Command and arguments, with spaces between them; empty if there is no such process. */
 export function commandLine(pid: number): string {
@@ -27,4 +28,14 @@ function fromProc(pid: number, file: string): string | undefined {
 
 function ps(pid: number, column: string): string {
   return spawnSync("ps", ["-o", `${column}=`, "-p", `${pid}`], { encoding: "utf8" }).stdout?.trim() ?? "";
+}
+
+/** The processes whose parent is `pid`. */
+export function childrenOf(pid: number): number[] {
+  const children = fromProc(pid, join("task", `${pid}`, "children"));
+  // Without this file the kernel was built for something small.
+  if (children) return children.trim().split(" ").map(Number);
+  const { stdout } = spawnSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" });
+  const rows = (stdout ?? "").split("\n").map((line) => line.trim().split(/\s+/).map(Number));
+  return rows.flatMap(([child, parent]) => (parent === pid && child !== undefined ? [child] : []));
 }

@@ -26,11 +26,6 @@ export interface PeerProcess {
   /** Whether it is a Node program that ends when the channel to this process does. Default false. */
   readonly channel?: boolean;
   readonly isReady: () => Promise<boolean>;
-  /**
-   * For a program that leaves something behind in the system when it is killed: what it is sent instead. Default: it is
-   * asked to end by SIGTERM, and killed if nobody can wait.
-   */
-  readonly ends?: { readonly orderly: NodeJS.Signals; readonly atOnce: NodeJS.Signals };
 }
 
 /** The processes of one peer. Disposing of it ends them, the last one first. */
@@ -47,27 +42,18 @@ const PROBE_WITHIN_MS = 1_000;
 
 /** A peer of which nothing runs yet. Each process's output goes to a file of its name in the folder. */
 export function openPeer({ dataDir, signal }: PeerOptions): Peer {
-  const children: { readonly child: Child; readonly ends: PeerProcess["ends"] }[] = [];
+  const children: Child[] = [];
   const logs: number[] = [];
-  // This process may end without disposing of anything, and what it has started listens and writes.
+  // This process may end without disposing of anything, and what it has started listens and writes. And who waits for one of
+  // them to be ready is not to wait any longer.
   const close = () => {
-    for (const { child, ends } of children) {
-      if (ends === undefined) child.close();
-      else void child.kill(ends.atOnce);
-    }
-  };
-  // Whoever waits for one of them to be ready is not to wait any longer. Disposing of this comes next.
-  const abort = () => {
-    for (const { child, ends } of children) {
-      if (ends === undefined) child.close();
-      else void endOrderly(child, ends.orderly);
-    }
+    for (const child of children) child.close();
   };
   process.on("exit", close);
-  signal?.addEventListener("abort", abort);
+  signal?.addEventListener("abort", close);
 
   return {
-    async start({ name, command, args, env, channel, isReady, ends }) {
+    async start({ name, command, args, env, channel, isReady }) {
       signal?.throwIfAborted();
       const log = openSync(join(dataDir, `${name}.log`), "a");
       logs.push(log);
@@ -81,27 +67,19 @@ export function openPeer({ dataDir, signal }: PeerOptions): Peer {
         readyWithinMs: READY_WITHIN_MS,
         report: (line) => process.stderr.write(`${line}\n`),
       });
-      children.push({ child, ends });
+      children.push(child);
       await child.start();
       return child;
     },
     pids: () =>
-      new Map(
-        children.flatMap(({ child: { name, pid } }) => (pid === undefined ? [] : [[name, pid] as const])),
-      ),
+      new Map(children.flatMap(({ name, pid }) => (pid === undefined ? [] : [[name, pid] as const]))),
     async [Symbol.asyncDispose]() {
-      for (const { child, ends } of children.toReversed()) await endOrderly(child, ends?.orderly);
+      for (const child of children.toReversed()) await child.stop({ graceMs: END_WITHIN_MS });
       process.off("exit", close);
-      signal?.removeEventListener("abort", abort);
+      signal?.removeEventListener("abort", close);
       for (const log of logs.splice(0)) closeSync(log);
     },
   };
-}
-
-async function endOrderly(child: Child, signal?: NodeJS.Signals): Promise<void> {
-  // What has had it does not mind the SIGTERM that follows.
-  if (signal !== undefined) void child.kill(signal);
-  await child.stop({ graceMs: END_WITHIN_MS });
 }
 
 /** What runs a Node program of a peer: as the shop's services run. @param file Its entry point. */

@@ -6,6 +6,7 @@ export * from "./nats.ts";
 export * from "./openapi.ts";
 export * from "./otlp_receiver.ts";
 export * from "./ports.ts";
+export * from "./postgres.ts";
 export * from "./proxy.ts";
 export * from "./shop.ts";
 export * from "./streams.ts";

@@ -1,5 +1,6 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { freePorts } from "../../../tools/ports.ts";
+import { startPostgres } from "../../../tools/postgres.ts";
 import { openPoster } from "../../http.ts";
 import { nodeFlagsSetting } from "../../node_flags.ts";
 import type { Target } from "../../target.ts";
@@ -12,14 +13,16 @@ import {
   openPeer,
   type PeerOptions,
 } from "../peer.ts";
-import { startPostgres } from "./postgres.ts";
 
 /** The checkout as a DBOS workflow in one Node process, on a PostgreSQL server of its own. */
 export async function startDbos(options: PeerOptions): Promise<Target> {
-  const [postgresPort, port] = (await freePorts(2)) as [number, number];
+  const { dataDir } = options;
+  const [port = 0] = await freePorts(1);
   await using stack = new AsyncDisposableStack();
+  // The benchmark's own folders let nobody but their owner pass.
+  const above = [dataDir, dirname(dataDir)];
+  const postgres = stack.use(await startPostgres({ dataDir: join(dataDir, "postgres"), above }));
   const peer = stack.use(openPeer(options));
-  const postgres = await startPostgres(peer, { dataDir: options.dataDir, port: postgresPort });
   const origin = loopbackUrl(port);
   await peer.start({
     name: "app",
@@ -39,14 +42,18 @@ export async function startDbos(options: PeerOptions): Promise<Target> {
     name: "dbos",
     versions: { ...packages, postgresql: postgres.version },
     settings: [
-      "One Node process with DBOS's default settings (10 connections), and PostgreSQL as `initdb` sets it up.",
+      "One Node process with DBOS's default settings (10 connections), and PostgreSQL as `initdb` sets it up, with the collation `C`.",
       "The checkout is a workflow, each effect a step of it; a reservation is one SQL statement, recorded under the order's id.",
       "Durable at every step: each is committed, and synced to the disk, before the next one begins.",
       nodeFlagsSetting("The Node process runs"),
     ],
     // A connection's process is a child of the server's, and comes and goes.
-    pids: peer.pids,
+    pids: () => new Map([...named("postgres", postgres.pid), ...peer.pids()]),
     checkout: checkoutBy(poster, { status: 200 }),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+function named(name: string, pid: number | undefined): [string, number][] {
+  return pid === undefined ? [] : [[name, pid]];
 }
