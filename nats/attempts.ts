@@ -133,11 +133,13 @@ export class Attempts {
     // What was delivered before may well have been stored before.
     const begun = attempt > 1 ? [] : (handler.begins?.(value, id) ?? []);
     const begins = begun.map(({ subject }) => subject);
+    const cause = { stream: letter?.stream ?? msg.info.stream, seq, attempt };
     const commit = (decide: (view: View) => Outcome<unknown>) => {
       return this.#options.ledger.execute({
         keys,
         begins,
         trace,
+        cause,
         decide: (view) => {
           const outcome = decide(view);
           return { messages: "messages" in outcome ? outcome.messages : [], result: outcome };

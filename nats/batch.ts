@@ -27,6 +27,8 @@ export interface Belonging {
   trace: TraceContext;
   /** What asked for them, if that is of another trace. */
   cause?: TraceContext | undefined;
+  /** Headers that say which message they were decided about ({@linkcode causeLines}). Default: none, since it was none. */
+  causeLines?: string | undefined;
 }
 
 interface Slot {
@@ -153,7 +155,7 @@ export class Batch {
       const headers = new HeaderLines(
         `${linesOf(contract, sender)}ce-id: ${id}\r\nce-time: ${time}\r\n` +
           `ce-subject: ${subject.slice(contract.subject.length + 1)}\r\n` +
-          `traceparent: ${trace.traceparent}\r\n`,
+          `traceparent: ${trace.traceparent}\r\n${belonging.causeLines ?? ""}`,
       );
       if (trace.tracestate !== undefined) headers.set("tracestate", trace.tracestate);
       if (schedule !== undefined) {

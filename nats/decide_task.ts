@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Batch, Belonging } from "./batch.ts";
+import { causeLines } from "./cause.ts";
 import { type Contract, type Key, type Outgoing, subjectOf } from "./contracts/contract.ts";
 import type { StateCache } from "./state_cache.ts";
 import type { Task, View } from "./task.ts";
@@ -58,10 +59,13 @@ export function decideTask(task: Task<unknown>, circumstances: Circumstances): D
   }
 }
 
-function belongingOf({ trace, continues }: Task<unknown>, { batch, cache }: Circumstances): Belonging {
+function belongingOf({ trace, continues, cause }: Task<unknown>, { batch, cache }: Circumstances): Belonging {
   const story =
     continues === undefined ? undefined : (batch.traceOf(continues) ?? cache.get(continues)?.trace);
-  return story === undefined ? { trace } : { trace: story, cause: trace };
+  const lines = cause && causeLines(cause);
+  return story === undefined
+    ? { trace, causeLines: lines }
+    : { trace: story, cause: trace, causeLines: lines };
 }
 
 function viewOf(

@@ -1,4 +1,5 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { Cause } from "./cause.ts";
 import type { Contract, Key, Outgoing } from "./contracts/contract.ts";
 import type { TraceContext } from "./trace.ts";
 
@@ -36,6 +37,8 @@ export interface Task<T> {
    */
   decide(view: View): Decision<T>;
   trace: TraceContext;
+  /** The message that it handles, which its messages name. Default: it is about none, but somebody's request. */
+  cause?: Cause;
   /**
    * Subject of one of the keys whose story goes on with this task, though it is asked for by somebody else: a person who
    * decides, a sweep. The messages then belong to the trace of its last message, and `trace` is linked as their cause.

@@ -177,6 +177,8 @@ function headersOf({ contract, producer }: CatalogEntry): object {
       "ce-time": { type: "string", format: "date-time" },
       "ce-dataschema": text("The registry's URL of the schema: …/schemas/ids/{id}"),
       "content-type": { const: CONTENT_TYPE },
+      "ce-cause": text("The message that it was decided about: STREAM/sequence. None: somebody's request"),
+      "ce-deliverycount": text("Which delivery of it that was. None: the first"),
       traceparent: text("W3C trace context"),
       tracestate: text("W3C trace context, of whoever has one"),
     },
