@@ -269,6 +269,16 @@ describe("what order views", () => {
     expect(await jsm.direct.getMessage("CHECKOUT", { last_by_subj: "checkout.state.o1" })).not.toBeNull();
     expect((await jsm.consumers.info("ORDER", "coordinator")).name).toBe("coordinator");
   });
+
+  it("is the messages of all streams and the positions of those who take them, for the story of an order", async () => {
+    const { jsm } = await as("order");
+    for (const { name, prefix } of streams) {
+      const stored = await jsm.direct.getMessage(name, { last_by_subj: `${prefix}.secret.x` });
+      expect(stored?.string()).toBe("x");
+    }
+    for (const { stream, service } of consumers)
+      expect((await jsm.consumers.info(stream, service)).name).toBe(service);
+  });
 });
 
 describe("writeCredentials()", () => {

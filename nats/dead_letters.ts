@@ -303,12 +303,13 @@ async function scan(
 ): Promise<{ seq: number; letter: DeadLetter | undefined }[]> {
   const subject = service === undefined ? `${DEAD_LETTER_PREFIX}.>` : `${DEAD_LETTER_PREFIX}.${service}.>`;
   const stored = await viewStored(jsm, DEAD_LETTER_STREAM, { subject, from, since, limit: MAX_PAGE });
-  return stored.map((message) => ({ seq: message.seq, letter: orNone(() => toLetter(message)) }));
+  return stored.map((message) => ({ seq: message.seq, letter: letterIn(message) }));
 }
 
-function orNone<T>(read: () => T): T | undefined {
+/** The letter that a message of `DEAD_LETTER` stores, undefined if it is none. */
+export function letterIn(stored: StoredMsg): DeadLetter | undefined {
   try {
-    return read();
+    return toLetter(stored);
   } catch (cause) {
     if (cause instanceof TypeError) return undefined;
     throw cause;

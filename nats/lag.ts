@@ -59,7 +59,8 @@ async function readLag(jsm: JetStreamManager, spec: ConsumerSpec, now: () => num
   return { stream, consumer, missing: false, pending, unacked, redelivered, seconds, ackFloor };
 }
 
-async function infoOf(
+/** What the server says of a consumer; undefined if it has none of this name. */
+export async function infoOf(
   jsm: JetStreamManager,
   { stream, service }: ConsumerSpec,
 ): Promise<ConsumerInfo | undefined> {

@@ -157,9 +157,15 @@ export function withDeadLetters(consumers: readonly ConsumerSpec[]): ConsumerSpe
 }
 
 const views: readonly ViewSpec[] = [
-  // Where an order stands is the coordinator's to say; how far the coordinator is tells which orders it has not seen.
-  { service: "order", stream: "CHECKOUT", messages: true, watched: true },
-  { service: "order", stream: "ORDER", positions: ["coordinator"] },
+  // Where an order stands is the coordinator's to say, and how far the coordinator is tells which orders it has not seen. One
+  // order's whole story is in all streams, and in who has yet to read what. Its own ledger it reads as its owner.
+  ...streams.map(({ name, owner, watched }) => ({
+    service: "order",
+    stream: name,
+    messages: owner !== "order",
+    watched: watched !== undefined,
+    positions: consumers.filter(({ stream }) => stream === name).map(({ service }) => service),
+  })),
   // The monitor compares all ledgers, and sees who has read what.
   ...streams.map(({ name }) => ({
     service: "monitor",

@@ -11,6 +11,8 @@ export interface OpsConfig extends Access {
   readonly by: string;
   /** Where programs are found: `git`, for schemas of another revision. */
   readonly path?: string | undefined;
+  /** Address of a trace, with `{trace_id}` where its id goes. */
+  readonly traceUrl?: string | undefined;
 }
 
 /** What `readOpsConfig()` reads, for `--help`. */
@@ -18,6 +20,7 @@ export const variables = `Environment:
   NATS_URL        comma-separated server URLs, default nats://127.0.0.1:4222
   NATS_NKEY_FILE  seed of the operator's credential, default: the one in DATA_DIR, where there is one
   NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY  PEM files of an encrypted connection
+  TRACE_URL       where traces are shown, http://127.0.0.1:16686/trace/{trace_id} for example, for the command order
   DATA_DIR        folder of the run that npm start has begun, default .data
   NO_COLOR        any value: no colours, not even in a terminal`;
 
@@ -33,5 +36,6 @@ export function readOpsConfig(environment: Environment = process.env): OpsConfig
     tls: { ca: ca || undefined, cert: cert || undefined, key: key || undefined },
     by: environment.USER || userInfo().username,
     path: environment.PATH,
+    traceUrl: environment.TRACE_URL || undefined,
   };
 }

@@ -7,6 +7,7 @@ import { connectShop, type Shop, UnreachableError } from "./connect.ts";
 import { addDeadLetters } from "./dead_letters.ts";
 import { addFault } from "./fault.ts";
 import { addLag } from "./lag.ts";
+import { addOrder } from "./order.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
 import { addSchema } from "./schema.ts";
@@ -55,6 +56,7 @@ export async function runOps(
   addDeadLetters(program, context);
   addFault(program, context);
   addLag(program, context);
+  addOrder(program, context);
   addReconcile(program, context);
   addSchema(program, context);
   try {

@@ -123,7 +123,7 @@ describe("ops schema check", () => {
           FULL: 2,
           FULL_TRANSITIVE: 2,
         },
-        readers: ["monitor"],
+        readers: ["order", "monitor"],
         retained: [{ id: expect.any(Number), version: 1, count: 1, readable: false }],
         waiting: [
           { what: "orders in review", id: expect.any(Number), version: 1, count: 1, readable: false },

@@ -24,6 +24,7 @@ export function describeConfig(): string {
     }),
     ["LOG_LEVEL", "of the services: trace, debug, info (default), warn, error, fatal or silent"],
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "takes traces by OTLP over HTTP, default: none are recorded"],
+    ["TRACE_URL", "where traces are shown, with {trace_id}: timelines of orders link there"],
     ["FAULTS", "off: heed no faults that are set with npm run ops -- fault; default on"],
     ["SMTP_URL", "mail server, default: mails go to mailboxes in DATA_DIR/mail"],
     ["STRIPE_SECRET_KEY", "charge with Stripe, default: the sandbox's tokens"],

@@ -13,7 +13,6 @@ import {
   paymentRefunded,
   reservation,
   type StoredMessage,
-  splitSubject,
 } from "../../nats/mod.ts";
 
 /** What the ledgers say of one order, as far as they were read. */
@@ -68,25 +67,6 @@ export function newFacts(orderId: string): Facts {
     breaks: [],
     last: 0,
   };
-}
-
-/** Subjects whose id is no order's. */
-const others = new Set([
-  "order.id_secret",
-  "order.idempotency_key",
-  "order.catalogue_item",
-  "inventory.item",
-  "inventory.item_priced",
-]);
-
-/** The order that a message is about, and its kind; undefined if it is about none. A mail's kind is part of it. */
-export function aboutOrder(subject: string): { orderId: string; kind: string } | undefined {
-  const { prefix, id } = splitSubject(subject);
-  if (id === "" || others.has(prefix)) return undefined;
-  const dot = id.indexOf(".");
-  return dot < 0
-    ? { orderId: id, kind: prefix }
-    : { orderId: id.slice(0, dot), kind: `${prefix}.*.${id.slice(dot + 1)}` };
 }
 
 /**

@@ -1,10 +1,6 @@
-import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { readPage, type StoredMessage, splitSubject, topology } from "../../nats/mod.ts";
-import { aboutOrder, type Facts, fold, newFacts } from "./facts.ts";
-
-/** All streams that hold messages about orders. */
-export const ledgers = topology.streams.filter(({ owner }) => owner !== undefined);
+import { aboutOrder, type Positions, readAboutOrder, splitSubject } from "../../nats/mod.ts";
+import { type Facts, fold, newFacts } from "./facts.ts";
 
 interface Mention {
   readonly stream: string;
@@ -30,17 +26,7 @@ export async function lookUp(
 ): Promise<Lookup> {
   const facts = newFacts(orderId);
   const mentions: Mention[] = [];
-  const pages = await Promise.all(
-    ledgers.map(async ({ name, prefix }) => {
-      const subjects = [
-        `${prefix}.*.${orderId}`,
-        ...(name === "NOTIFICATION" ? [`${prefix}.*.${orderId}.*`] : []),
-      ];
-      const found = await Promise.all(subjects.map((subject) => readAll(connection, name, subject)));
-      return { stream: name, messages: found.flat() };
-    }),
-  );
-  for (const { stream, messages } of pages) {
+  for (const { stream, messages } of await readAboutOrder(connection, orderId)) {
     for (const message of messages) {
       if (message.seq > upTo(stream)) break;
       const about = aboutOrder(message.subject);
@@ -52,44 +38,11 @@ export async function lookUp(
   return { facts, mentions };
 }
 
-async function readAll(
-  connection: NatsConnection,
-  stream: string,
-  subject: string,
-): Promise<StoredMessage[]> {
-  const all: StoredMessage[] = [];
-  for (let from = 1; ; ) {
-    const { messages, pending } = await readPage(connection, stream, { subject, from });
-    all.push(...messages);
-    const last = messages.at(-1);
-    if (last === undefined || pending === 0) return all;
-    from = last.seq + 1;
-  }
-}
-
 /** How far a message is from having been dealt with by all its readers. */
 export type Progress = "read" | "under way" | "waiting";
 
-/** How far every consumer of the shop is, as it was a moment ago. */
-export interface Positions {
-  progressOf(mention: Mention): Progress;
-}
-
-export async function readPositions(jsm: JetStreamManager): Promise<Positions> {
-  const consumers = await Promise.all(
-    topology.consumers
-      .filter(({ contracts }) => contracts.length > 0)
-      .map(async ({ stream, service, contracts }) => {
-        const { ack_floor, delivered } = await jsm.consumers.info(stream, service);
-        const kinds = new Set(contracts.map(({ subject }) => subject));
-        return { stream, kinds, done: ack_floor.stream_seq, delivered: delivered.stream_seq };
-      }),
-  );
-  return {
-    progressOf({ stream, seq, kind }) {
-      const readers = consumers.filter((consumer) => consumer.stream === stream && consumer.kinds.has(kind));
-      if (readers.some(({ delivered }) => delivered < seq)) return "waiting";
-      return readers.some(({ done }) => done < seq) ? "under way" : "read";
-    },
-  };
+export function progressOf(mention: Mention, positions: Positions): Progress {
+  const readings = positions.readingsOf(mention);
+  if (readings.length === 0) return "read";
+  return readings.every(({ progress }) => progress === "under way") ? "under way" : "waiting";
 }

@@ -1,10 +1,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { item, type Log, reservation, type StoredMessage, splitSubject } from "../../nats/mod.ts";
-import { aboutOrder, type Facts, fold, type Line, newFacts } from "./facts.ts";
+import {
+  aboutOrder,
+  item,
+  type Log,
+  ledgers,
+  type Positions,
+  readPositions,
+  reservation,
+  type StoredMessage,
+  splitSubject,
+} from "../../nats/mod.ts";
+import { type Facts, fold, type Line, newFacts } from "./facts.ts";
 import { hasEnded, isOverdue, type JudgeOptions, judge, type Violation } from "./invariants.ts";
-import { type Lookup, ledgers, lookUp, type Positions, readPositions } from "./lookup.ts";
+import { type Lookup, lookUp, progressOf } from "./lookup.ts";
 import { StockBalance } from "./stock.ts";
 import { Tail } from "./tail.ts";
 
@@ -247,6 +257,6 @@ function endsBatch({ headers }: StoredMessage): boolean {
 }
 
 function isUnderWay({ mentions }: Lookup, positions: Positions, ageMs: number): boolean {
-  const progress = new Set(mentions.map((mention) => positions.progressOf(mention)));
+  const progress = new Set(mentions.map((mention) => progressOf(mention, positions)));
   return progress.has("waiting") || (progress.has("under way") && ageMs < STUCK_MS);
 }

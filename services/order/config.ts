@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { common, type Environment, port, readConfig } from "../../lib/mod.ts";
+import { isTraceUrl } from "../../nats/mod.ts";
 
 /** @throws {StartError} If a variable is missing or wrong. */
 export function readOrderConfig(environment: Environment = process.env) {
@@ -16,6 +17,11 @@ export function readOrderConfig(environment: Environment = process.env) {
       ORDER_RATE_BURST: z.coerce.number().int().min(1).default(20),
       /** Proxies in front of this service, each of which adds the address that it sees to `X-Forwarded-For`. */
       TRUSTED_PROXIES: z.coerce.number().int().min(0).default(0),
+      /** Where a timeline's reader finds the order's trace. Default: timelines name its id alone. */
+      TRACE_URL: z
+        .string()
+        .refine(isTraceUrl, "must be a URL of http or https with {trace_id} in it")
+        .optional(),
     },
     environment,
   );

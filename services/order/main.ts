@@ -39,6 +39,7 @@ await run("order", async (life) => {
       orderIds: () => orderIds,
       capacity,
       draining: signal,
+      traceUrl: config.TRACE_URL,
       ...(rateLimit && { rateLimit }),
     }),
   );
