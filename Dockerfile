@@ -19,7 +19,7 @@ COPY lib lib
 COPY nats nats
 COPY services services
 # A new volume gets the owner of the folder that it is mounted over: these are all that need one who is not root.
-RUN for folder in data/nats data/mail data/registry credential credentials/operator credentials/server \
+RUN for folder in data/nats data/mail data/registry data/analytics credential credentials/operator credentials/server \
       $(cd services && ls -d */ | sed 's|^|credentials/|'); do \
       install -d -o node -g node -m 0750 "/$folder"; done
 # By number, so that an orchestrator can see that it is not root.

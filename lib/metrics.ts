@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-import type { AnyHandler, CommitOutcome, Finding } from "../nats/mod.ts";
+import type { CommitOutcome, Contract, Finding } from "../nats/mod.ts";
 
 /**
  * Prometheus metrics of one service. Every label has few values, all known beforehand: subjects are without their ids. What
@@ -134,9 +134,9 @@ export function observeCommit(
  */
 export function knownSubjects(
   { deliverySeconds, redeliveries, retries, parked, unreadable }: Metrics,
-  handlers: readonly AnyHandler[],
+  contracts: readonly Contract[],
 ): (subject: string) => string {
-  const subjects = new Set(handlers.map(({ contract }) => contract.subject));
+  const subjects = new Set(contracts.map((contract) => contract.subject));
   for (const subject of [...subjects, OTHER]) {
     deliverySeconds.zero({ subject, outcome: "done" });
     redeliveries.inc({ subject }, 0);

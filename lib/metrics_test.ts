@@ -25,7 +25,7 @@ async function read(metrics: ReturnType<typeof createMetrics>): Promise<Record<s
 describe("the metrics of a service", () => {
   it("begin with 0, of every subject that it handles, so that the first fault is an increase", async () => {
     const metrics = createMetrics("test");
-    knownSubjects(metrics, [handler]);
+    knownSubjects(metrics, [handler.contract]);
     expect(await read(metrics)).toMatchObject({
       [`shop_redeliveries_total{subject="${subject}"}`]: 0,
       [`shop_retries_total{subject="${subject}",outcome="error"}`]: 0,
@@ -75,7 +75,7 @@ describe("the metrics of a service", () => {
 
 describe("knownSubjects()", () => {
   it("has one label for all that the service does not handle", () => {
-    const known = knownSubjects(createMetrics("test"), [handler]);
+    const known = knownSubjects(createMetrics("test"), [handler.contract]);
     expect(known(subject)).toBe(subject);
     expect(["checkout.a", "checkout.b", ""].map(known)).toEqual(["other", "other", "other"]);
   });

@@ -12,6 +12,7 @@ export * from "./openapi.ts";
 export * from "./operation.ts";
 export * from "./operator.ts";
 export * from "./problem.ts";
+export * from "./projection.ts";
 export * from "./request.ts";
 export * from "./request_log.ts";
 export * from "./serve.ts";

@@ -150,7 +150,10 @@ async function connectAs(name: string, config: CommonConfig, log: Logger): Promi
 /** Starts to handle what the service's consumers of the topology deliver. */
 export function consume(service: Service, handlers: readonly AnyHandler[]): void {
   const { name, log, metrics, tracing, faults, connection, ledger, gate } = service;
-  const known = knownSubjects(metrics, handlers);
+  const known = knownSubjects(
+    metrics,
+    handlers.map(({ contract }) => contract),
+  );
   const processor = service.stack.use(
     new Processor(connection, jetstream(connection), ledger, {
       service: name,

@@ -175,7 +175,7 @@ export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { 
       ? [`dead_letter.${spec.service}.>`]
       : spec.contracts.map((contract) => `${contract.subject}.>`),
     deliver_policy: DeliverPolicy.All,
-    ack_policy: AckPolicy.Explicit,
+    ack_policy: spec.projection === true ? AckPolicy.All : AckPolicy.Explicit,
     ack_wait: nanos(ACK_WAIT_MS),
     max_ack_pending: MAX_ACK_PENDING,
     // Never given up by the server: poison is parked by the application.

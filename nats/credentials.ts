@@ -42,6 +42,8 @@ export function permissionsOf(service: string, topology: Topology = shop): Permi
     if (consumer.service !== service) continue;
     const name = `${consumer.stream}.${service}`;
     publish.push(`$JS.API.CONSUMER.INFO.${name}`, `$JS.API.CONSUMER.MSG.NEXT.${name}`, `$JS.ACK.${name}.>`);
+    // It follows a position that the service keeps.
+    if (consumer.projection === true) publish.push(`$JS.API.CONSUMER.RESET.${name}`);
   }
   for (const view of topology.views ?? []) {
     if (view.service !== service) continue;

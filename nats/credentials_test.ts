@@ -108,8 +108,14 @@ const manage = (stream: string) => [
 /** All that belongs to others or to the operator, written down from the rules and not from the permissions. */
 function foreignPublishes(me: string): string[] {
   const view = (stream: string) => views.find((spec) => spec.service === me && spec.stream === stream);
+  // Who keeps the position of a consumer itself may set it back to that, and no other one.
+  const cursors = new Set(
+    consumers
+      .filter(({ service, projection }) => service === me && projection === true)
+      .map(({ stream }) => `$JS.API.CONSUMER.RESET.${stream}.${me}`),
+  );
   return [
-    ...streams.flatMap(({ name }) => manage(name)),
+    ...streams.flatMap(({ name }) => manage(name)).filter((subject) => !cursors.has(subject)),
     ...streams
       .filter(({ owner, writers = [] }) => owner !== me && !writers.includes(me))
       .flatMap(({ prefix }) => [prefix, `${prefix}.secret.x`, `${prefix}.${me}`, `${prefix}.a.b.c`]),

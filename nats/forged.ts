@@ -17,4 +17,4 @@ export function isForged(headers: Pick<IncomingHeaders, "has"> | undefined): boo
  * What the server adds to the headers of an answer, in its order. It takes for granted that a message's own headers end as
  * they should: where they do not, its first line is glued to the last of them and is none of its own, but the others are.
  */
-const SERVER_SET = ["Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"] as const;
+export const SERVER_SET = ["Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp"] as const;

@@ -19,6 +19,8 @@ export * from "./pages.ts";
 export * from "./pause.ts";
 export * from "./positions.ts";
 export * from "./processor.ts";
+export * from "./projection.ts";
+export * from "./projector.ts";
 export * from "./read.ts";
 export * from "./registry/mod.ts";
 export * from "./start_check.ts";

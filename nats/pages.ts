@@ -1,4 +1,5 @@
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import { SERVER_SET } from "./forged.ts";
 import { HeaderText, headerBytes, type IncomingHeaders } from "./headers.ts";
 import { LinkLostError } from "./link.ts";
 import { MAX_PAGE } from "./read.ts";
@@ -11,6 +12,8 @@ export interface StoredMessage {
   readonly timeMs: number;
   readonly data: Uint8Array;
   readonly headers: IncomingHeaders;
+  /** Whether it was not written by the owner of its stream (see `isForged`). */
+  readonly forged: boolean;
 }
 
 export interface Page {
@@ -85,6 +88,12 @@ class DirectMessage implements StoredMessage {
 
   get headers(): IncomingHeaders {
     return new HeaderText(this.#block);
+  }
+
+  /** The server sets these in each answer. There twice, it has set them before: in what is stored. */
+  get forged(): boolean {
+    const text = this.#block.toString("latin1");
+    return SERVER_SET.some((name) => text.indexOf(`\r\n${name}:`) !== text.lastIndexOf(`\r\n${name}:`));
   }
 }
 

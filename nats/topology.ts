@@ -23,6 +23,11 @@ export interface ConsumerSpec {
   readonly contracts: readonly Contract[];
   /** Reads, instead of contracts, what becomes of the service's own dead letters: redriven ones come back by it. */
   readonly deadLetters?: boolean;
+  /**
+   * Whether the service keeps its position itself, with what it has counted (see `Projector`): it acknowledges all up to a
+   * message at once, and may set the consumer back. Default false.
+   */
+  readonly projection?: boolean;
 }
 
 /** What a service reads of a stream besides its own consumers' messages: for answers, never for decisions. */
@@ -145,14 +150,59 @@ const consumers: readonly ConsumerSpec[] = withDeadLetters([
     stream: "CHECKOUT",
     contracts: [shop.checkoutCompleted, shop.checkoutCancelled],
   },
+  {
+    service: "analytics",
+    stream: "ORDER",
+    contracts: [shop.orderCreated, shop.orderCancelRequested],
+    projection: true,
+  },
+  { service: "analytics", stream: "CHECKOUT", contracts: [shop.checkoutState], projection: true },
+  {
+    service: "analytics",
+    stream: "INVENTORY",
+    contracts: [shop.item, shop.reservation, shop.stockRejected],
+    projection: true,
+  },
+  {
+    service: "analytics",
+    stream: "PAYMENT",
+    contracts: [shop.paymentCaptured, shop.paymentDeclined, shop.paymentRefunded, shop.paymentVoided],
+    projection: true,
+  },
+  {
+    service: "analytics",
+    stream: "FRAUD",
+    contracts: [
+      shop.orderCleared,
+      shop.orderFlagged,
+      shop.reviewApproved,
+      shop.reviewRejected,
+      shop.reviewExpired,
+    ],
+    projection: true,
+  },
+  {
+    service: "analytics",
+    stream: "FULFILLMENT",
+    contracts: [shop.orderShipped, shop.orderActivated, shop.fulfillmentFailed],
+    projection: true,
+  },
+  { service: "analytics", stream: "NOTIFICATION", contracts: [shop.mail], projection: true },
 ]);
 
 /** Whoever can park a message gets it back when it is redriven. */
 export function withDeadLetters(consumers: readonly ConsumerSpec[]): ConsumerSpec[] {
-  const services = new Set(consumers.map(({ service }) => service));
+  // Of each service, one of its consumers says what kind they all are.
+  const services = new Map(consumers.map(({ service, projection = false }) => [service, projection]));
   return [
     ...consumers,
-    ...[...services].map((service) => ({ service, stream: "DEAD_LETTER", contracts: [], deadLetters: true })),
+    ...[...services].map(([service, projection]) => ({
+      service,
+      stream: "DEAD_LETTER",
+      contracts: [],
+      deadLetters: true,
+      projection,
+    })),
   ];
 }
 
@@ -166,6 +216,8 @@ const views: readonly ViewSpec[] = [
     watched: watched !== undefined,
     positions: consumers.filter(({ stream }) => stream === name).map(({ service }) => service),
   })),
+  // What is counted is compared with what is there, and counted anew from the first message when a projection is rebuilt.
+  ...streams.map(({ name }) => ({ service: "analytics", stream: name, messages: true, info: true })),
   // The monitor compares all ledgers, and sees who has read what.
   ...streams.map(({ name }) => ({
     service: "monitor",
@@ -205,7 +257,7 @@ export function servicesOf({ streams, buckets = [], consumers, views = [] }: Top
   return [...new Set([...owners, ...[...consumers, ...views].map(({ service }) => service)])];
 }
 
-/** The consumers of one service, as a processor takes them. */
+/** The consumers of one service, as a processor or a projector takes them. */
 export function consumersOf(service: string): { stream: string; name: string }[] {
   return consumers
     .filter((spec) => spec.service === service)

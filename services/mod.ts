@@ -13,7 +13,7 @@ export interface Service {
   readonly secrets?: readonly string[];
 }
 
-/** Every service, in the order in which an order first meets them; the last two only look on. */
+/** Every service, in the order in which an order first meets them; the last three only look on. */
 export const services: readonly Service[] = [
   { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [] },
   { name: "coordinator", port: 8088, portVariable: "COORDINATOR_PORT", writes: [] },
@@ -35,6 +35,13 @@ export const services: readonly Service[] = [
     writes: ["registry"],
     spawns: true,
     secrets: ["REGISTRY_TOKEN"],
+  },
+  {
+    name: "analytics",
+    port: 8087,
+    portVariable: "ANALYTICS_PORT",
+    writes: ["analytics"],
+    secrets: ["DATABASE_URL"],
   },
   { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
 ];

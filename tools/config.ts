@@ -26,6 +26,7 @@ export function describeConfig(): string {
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "takes traces by OTLP over HTTP, default: none are recorded"],
     ["TRACE_URL", "where traces are shown, with {trace_id}: timelines of orders link there"],
     ["FAULTS", "off: heed no faults that are set with npm run ops -- fault; default on"],
+    ["DATABASE_URL", "PostgreSQL for analytics, default: PGlite, within its process, in DATA_DIR/analytics"],
     ["SMTP_URL", "mail server, default: mails go to mailboxes in DATA_DIR/mail"],
     ["STRIPE_SECRET_KEY", "charge with Stripe, default: the sandbox's tokens"],
     ["NO_COLOR", "any value: no colours, not even in a terminal"],

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { applyTopology } from "../../nats/mod.ts";
+import { services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
 import { until } from "./until.ts";
@@ -58,13 +59,16 @@ export async function openShop(
   environment: Record<string, string> = {},
   options: Pick<ShopOptions, "servers" | "credentials" | "environmentOf" | "ports"> & {
     replicas?: number;
+    /** Whether analytics runs. Default false: it makes a database, which takes seconds, and no order waits for it. */
+    analytics?: boolean;
   } = {},
 ): Promise<TestShop> {
-  const { replicas = 1, ...differences } = options;
+  const { replicas = 1, analytics = false, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
   const shop = await startShop({
     dataDir: folder,
     ports: "free",
+    services: services.filter(({ name }) => analytics || name !== "analytics"),
     prepare: async (operator) => void (await applyTopology({ ...operator, replicas })),
     // The same nine programs are started hundreds of times.
     environment: {

@@ -1,0 +1,315 @@
+import { setImmediate as tick } from "node:timers/promises";
+import { type JetStreamManager, type JsMsg, jetstream } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Log } from "./connection.ts";
+import type { Contract } from "./contracts/contract.ts";
+import { changeLetter } from "./dead_letter.ts";
+import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
+import { backoffMs, pause } from "./pause.ts";
+import {
+  MAX_BATCH,
+  type Projected,
+  type Projection,
+  type ReadProjectedOptions,
+  readProjected,
+} from "./projection.ts";
+
+export interface ProjectorOptions {
+  service: string;
+  /** Durable consumers of a projection, which must exist (`ConsumerSpec.projection`). */
+  consumers: readonly { stream: string; name: string }[];
+  /** What is counted. */
+  contracts: readonly Contract[];
+  projection: Projection;
+  log: Log;
+  /** Nothing is taken before it resolves, nor if it rejects. Default: at once. */
+  opened?: Promise<unknown>;
+  /** See `ProcessorOptions.readable`. */
+  readable?: ReadProjectedOptions["readable"];
+  /** What each batch goes through before it is stored: it may wait, or throw. Default: nothing. */
+  disturb?: ((signal: AbortSignal) => Promise<void>) | undefined;
+  /** Told of each batch once it is stored. */
+  onBatch?: (batch: { messages: readonly Projected[]; parked: number; ms: number }) => void;
+}
+
+/** Messages that one pull asks for: what a consumer has under way at most (`max_ack_pending`). */
+const PULL = 1_000;
+/** A pull is renewed this often: one that got lost on the way leaves a consumer deaf until then. */
+const PULL_EXPIRES_MS = 5_000;
+/** Between two tries to go on. A database that is started again is back within seconds. */
+const PAUSE = { firstMs: 250, maxMs: 5_000 };
+
+/** A consumer delivers something else than what follows next. Going on from the projection's position puts that right. */
+export class OutOfOrderError extends Error {
+  override name = "OutOfOrderError";
+}
+
+/** The projection has counted messages that the stream does not have: the stream is an older one, from a backup. */
+export class ProjectionAheadError extends Error {
+  override name = "ProjectionAheadError";
+}
+
+/**
+ * Counts every message of some streams exactly once in a database, in the order of each stream.
+ *
+ * The position up to which a stream is counted is stored with the rows, in the same transaction, and is the only one that
+ * matters: the durable consumers are cursors that follow it. Whenever the projector begins, and whenever anything is not as
+ * it should be (the database does not answer, a delivery is missing or comes again, a consumer was made anew), it sets
+ * them back to that position and goes on from there (`CONSUMER.RESET`, nats-server 2.14+: deliveries count from 1 again).
+ * So nothing is lost that was acknowledged too early, and nothing counts twice.
+ *
+ * A message that cannot be read is parked as a dead letter and left out; when that is redriven, it is counted.
+ */
+export class Projector implements AsyncDisposable {
+  readonly #connection: NatsConnection;
+  readonly #jsm: JetStreamManager;
+  readonly #options: ProjectorOptions;
+  readonly #contracts: ReadonlyMap<string, Contract>;
+  readonly #stopping = new AbortController();
+  readonly #running: Promise<void>;
+  #session: Session | undefined;
+  #held: Promise<void> | undefined;
+
+  constructor(connection: NatsConnection, jsm: JetStreamManager, options: ProjectorOptions) {
+    this.#connection = connection;
+    this.#jsm = jsm;
+    this.#options = options;
+    this.#contracts = new Map(options.contracts.map((contract) => [contract.subject, contract]));
+    this.#running = this.#run();
+  }
+
+  /** Whether it counts what comes. */
+  get ready(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** Stops taking messages, while `work` has the projection to itself; then goes on from the position that is there by then. */
+  async hold<T>(work: () => Promise<T>): Promise<T> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#held = promise;
+    try {
+      await this.#session?.end();
+      return await work();
+    } finally {
+      this.#held = undefined;
+      resolve();
+    }
+  }
+
+  /** Ends after the batch that is being stored. What was delivered and not counted is delivered again. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    const { opened, log } = this.#options;
+    try {
+      await opened;
+    } catch {
+      // Whoever refused to open says why, and ends the service.
+      return;
+    }
+    for (let failures = 0; !signal.aborted; ) {
+      await this.#held;
+      try {
+        await this.#count(() => (failures = 0));
+      } catch (cause) {
+        if (signal.aborted) return;
+        failures += 1;
+        const fields = { err: cause, failures };
+        if (cause instanceof OutOfOrderError) log.info(fields, "going back to what is counted");
+        else log.warn(fields, "the projection pauses");
+        await pause(backoffMs(failures, PAUSE), signal);
+      }
+    }
+  }
+
+  /** Counts until it is to end or anything is not as it should be. */
+  async #count(onProgress: () => void): Promise<void> {
+    const { consumers, projection } = this.#options;
+    const { signal } = this.#stopping;
+    const positions = new Map(await projection.open(signal));
+    for (const consumer of consumers) await this.#rewind(consumer, positions.get(consumer.stream) ?? 0);
+    const session = new Session(signal);
+    try {
+      this.#session = session;
+      const pulling = consumers.map((consumer) => this.#pull(consumer, session));
+      await session.until([...pulling, this.#store(session, { positions, onProgress })]);
+    } finally {
+      this.#session = undefined;
+    }
+  }
+
+  /** Has the consumer deliver what follows on `position`. */
+  async #rewind({ stream, name }: { stream: string; name: string }, position: number): Promise<void> {
+    const { state } = await this.#jsm.streams.info(stream);
+    if (position > state.last_seq) {
+      // The server would take it, and skip whatever is stored up to there.
+      throw new ProjectionAheadError(
+        `Cannot go on with ${stream}: ${position} of its messages are counted and it has ${state.last_seq}; ` +
+          "was it restored from a backup? Rebuild the projection",
+      );
+    }
+    await this.#jsm.consumers.reset(stream, name, position + 1);
+  }
+
+  async #pull({ stream, name }: { stream: string; name: string }, session: Session): Promise<void> {
+    const { signal } = session;
+    const consumer = await jetstream(this.#connection).consumers.get(stream, name);
+    for (let next = 1; !signal.aborted; ) {
+      const messages = await consumer.fetch({ max_messages: PULL, expires: PULL_EXPIRES_MS });
+      const stop = () => messages.stop();
+      signal.addEventListener("abort", stop, { once: true });
+      for await (const msg of messages) {
+        if (signal.aborted) break;
+        const { deliverySequence, deliveryCount } = msg.info;
+        if (deliverySequence !== next || deliveryCount > 1) {
+          throw new OutOfOrderError(
+            `Cannot count message ${msg.seq} of ${stream}: it is delivery ${deliverySequence} for the ` +
+              `${deliveryCount}. time, and ${next} is next`,
+          );
+        }
+        next += 1;
+        session.add(msg);
+      }
+      signal.removeEventListener("abort", stop);
+    }
+  }
+
+  async #store(
+    session: Session,
+    { positions, onProgress }: { positions: Map<string, number>; onProgress: () => void },
+  ): Promise<void> {
+    const { projection, disturb, onBatch } = this.#options;
+    while (!session.signal.aborted) {
+      const deliveries = await session.take(MAX_BATCH);
+      if (deliveries.length === 0) return;
+      const started = performance.now();
+      await disturb?.(session.signal);
+      const messages: Projected[] = [];
+      const parked: { stream: string; seq: number }[] = [];
+      const last = new Map<string, JsMsg>();
+      for (const msg of deliveries) {
+        const read = await this.#read(msg);
+        if (read?.kind === "projected") messages.push(read.message);
+        if (read?.kind === "parked") parked.push(read);
+        last.set(msg.info.stream, msg);
+      }
+      const advance = new Map(
+        [...last].map(([stream, { seq }]) => [stream, { from: positions.get(stream) ?? 0, to: seq }]),
+      );
+      session.signal.throwIfAborted();
+      await projection.apply({ messages, parked, advance });
+      for (const [stream, msg] of last) {
+        positions.set(stream, msg.seq);
+        // All before it, too: the consumer has the policy `all`.
+        msg.ack();
+      }
+      onProgress();
+      onBatch?.({ messages, parked: parked.length, ms: performance.now() - started });
+    }
+  }
+
+  /** Undefined for what asks for nothing: a letter that waits, or that somebody has dealt with. */
+  async #read(
+    msg: JsMsg,
+  ): Promise<
+    { kind: "projected"; message: Projected } | { kind: "parked"; stream: string; seq: number } | undefined
+  > {
+    const { log, readable } = this.#options;
+    const incoming = incomingOf(msg, log);
+    if (incoming === undefined) return undefined;
+    const { seq, storedAt, letter } = incoming;
+    const stream = letter?.stream ?? msg.info.stream;
+    const read = await readProjected(incoming, { contracts: this.#contracts, readable });
+    if (read.kind === "unreadable") {
+      await this.#park(incoming, read.error);
+      // A letter that is parked once more was left out before.
+      return letter === undefined ? { kind: "parked", stream, seq } : undefined;
+    }
+    if (letter !== undefined) await this.#markHandled(incoming);
+    const { contract, id, value } = read;
+    const redriven = letter !== undefined;
+    return { kind: "projected", message: { contract, id, value, stream, seq, storedAt, redriven } };
+  }
+
+  /** @throws {Error} If it is not parked for sure. */
+  async #park(incoming: Incoming, error: string): Promise<void> {
+    const { service, log } = this.#options;
+    const parked = await giveUp(this.#connection, incoming, { service, error });
+    const { subject, seq } = incoming;
+    if (parked.kind !== "committed" && parked.kind !== "conflict") {
+      throw new Error(`Cannot park message ${seq} (${subject}): ${parked.kind}`, { cause: parked });
+    }
+    log.error({ subject, seq, error }, "parked as a dead letter");
+  }
+
+  /**
+   * Before it is counted: the position does not pass it until it is, whatever happens, so that this comes true. Afterwards
+   * nobody would come back to say so.
+   */
+  async #markHandled({ letter, subject, seq }: Incoming): Promise<void> {
+    if (letter === undefined) return;
+    const changed = await changeLetter(this.#connection, letter, { status: "handled" });
+    if (changed.kind !== "committed" && changed.kind !== "conflict") {
+      throw new Error(`Cannot mark dead letter ${letter.id} as handled: ${changed.kind}`, { cause: changed });
+    }
+    this.#options.log.info(
+      { subject, seq, letter: letter.id, by: letter.by },
+      "handled a redriven dead letter",
+    );
+  }
+}
+
+/** Deliveries that wait to be counted, from one setting of the consumers to the next. */
+class Session {
+  readonly #ending = new AbortController();
+  readonly signal: AbortSignal;
+  #waiting: JsMsg[] = [];
+  #wake: (() => void) | undefined;
+  #ended: Promise<unknown> = Promise.resolve();
+
+  constructor(stopping: AbortSignal) {
+    this.signal = AbortSignal.any([stopping, this.#ending.signal]);
+    this.signal.addEventListener("abort", () => this.#wake?.());
+  }
+
+  add(msg: JsMsg): void {
+    this.#waiting.push(msg);
+    this.#wake?.();
+  }
+
+  /** Up to `most` deliveries, as soon as there is one; none when the session ends. */
+  async take(most: number): Promise<JsMsg[]> {
+    while (this.#waiting.length === 0 && !this.signal.aborted) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+    }
+    // What comes in the same tick shares the batch.
+    await tick();
+    return this.signal.aborted ? [] : this.#waiting.splice(0, most);
+  }
+
+  /**
+   * Ends with the first of `parts` that does, and waits for the others.
+   * @throws What that one has thrown.
+   */
+  async until(parts: readonly Promise<void>[]): Promise<void> {
+    this.#ended = Promise.allSettled(parts);
+    try {
+      await Promise.race(parts);
+    } finally {
+      this.#ending.abort();
+      await this.#ended;
+    }
+  }
+
+  /** Resolves once nothing of it is under way. */
+  async end(): Promise<void> {
+    this.#ending.abort();
+    await this.#ended;
+  }
+}

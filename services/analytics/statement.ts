@@ -1,0 +1,195 @@
+import type { ProjectionBatch } from "../../nats/mod.ts";
+import type { Rows } from "./rows.ts";
+
+/** One SQL statement: `$1` is `parameter`, a JSON object with an array of records for each of its parts. */
+export interface Statement {
+  readonly sql: string;
+  readonly parameter: string;
+}
+
+/**
+ * The statement that stores a batch: rows and positions, all or nothing, in one round trip. It fails, and stores nothing, if a
+ * position is not the one that the batch was read from (SQLSTATE 40001). Only tables that get rows are in it.
+ *
+ * @param schema Where the tables are.
+ */
+export function statementFor(rows: Rows, batch: ProjectionBatch, { schema }: { schema: string }): Statement {
+  const { messages, parked, advance } = batch;
+  const records: Record<string, readonly unknown[]> = {
+    advance: [...advance].map(([stream, { from, to }]) => ({ stream, from, to })),
+    parked: parked.map(({ stream, seq }) => ({ stream, seq })),
+    redriven: messages.flatMap(({ redriven, stream, seq }) => (redriven ? [{ stream, seq }] : [])),
+    ...Object.fromEntries(Object.entries(rows).map(([name, added]) => [name, [...added.values()]])),
+  };
+  const filled = Object.entries(records).filter(([, added]) => added.length > 0);
+  const parts = filled.map(([name]) => writers[name as keyof typeof writers](`"${schema}"`));
+  return {
+    sql: `WITH ${parts.join(",\n")}
+SELECT CASE WHEN count(*) = ${advance.size} THEN true ELSE "${schema}".refuse_stale_position() END FROM advanced`,
+    parameter: JSON.stringify(Object.fromEntries(filled)),
+  };
+}
+
+/** The records of a part, as a table named `r`. */
+function from(part: string, columns: string): string {
+  return `jsonb_to_recordset($1::jsonb -> '${part}') AS r(${columns})`;
+}
+
+const transition = `order_id text, n int, state text, entered_at timestamptz, cause text, reason text, placed_on date,
+  left_state text, left_after_ms bigint`;
+const stock = `sku text, available bigint, reserved bigint, unit_price_cents bigint, currency text, seq bigint,
+  changed_at timestamptz`;
+const movement = "seq bigint, sku text, kind text, quantity bigint, order_id text, moved_at timestamptz";
+
+/**
+ * How each part is stored. `schema` is quoted. All parts see the tables as they were before the statement, so that no two of
+ * them write one row.
+ */
+const writers = {
+  advance: (schema) => `advanced AS (
+  UPDATE ${schema}.positions p SET position = r."to", changed_at = now()
+  FROM ${from("advance", `stream text, "from" bigint, "to" bigint`)}
+  WHERE p.stream = r.stream AND p.position = r."from" RETURNING 1
+)`,
+  parked: (schema) => `parked AS (
+  INSERT INTO ${schema}.parked SELECT * FROM ${from("parked", "stream text, seq bigint")} ON CONFLICT DO NOTHING
+)`,
+  redriven: (schema) => `redriven AS (
+  DELETE FROM ${schema}.parked p USING ${from("redriven", "stream text, seq bigint")}
+  WHERE p.stream = r.stream AND p.seq = r.seq
+)`,
+  orders: (schema) => `orders AS (
+  INSERT INTO ${schema}.orders AS o
+  SELECT order_id, customer_id, plan, shipping_priority, country, currency, total_cents, placed_at, version,
+    coalesce(state, 'created'), coalesce(reason, ''), coalesce(state_since, placed_at), ended_at, cancel_requested_at
+  FROM ${from(
+    "orders",
+    `order_id text, customer_id text, plan text, shipping_priority text, country text, currency text, total_cents bigint,
+    placed_at timestamptz, version int, state text, reason text, state_since timestamptz, ended_at timestamptz,
+    cancel_requested_at timestamptz`,
+  )}
+  ON CONFLICT (order_id) DO UPDATE SET
+    version = greatest(o.version, excluded.version),
+    state = CASE WHEN excluded.version >= o.version THEN excluded.state ELSE o.state END,
+    reason = CASE WHEN excluded.version >= o.version THEN excluded.reason ELSE o.reason END,
+    state_since = CASE WHEN excluded.version >= o.version THEN excluded.state_since ELSE o.state_since END,
+    ended_at = coalesce(excluded.ended_at, o.ended_at),
+    cancel_requested_at = coalesce(o.cancel_requested_at, excluded.cancel_requested_at)
+  WHERE excluded.version >= o.version OR excluded.cancel_requested_at IS NOT NULL
+)`,
+  lines: (schema) => `lines AS (
+  INSERT INTO ${schema}.order_lines
+  SELECT * FROM ${from("lines", "order_id text, line int, sku text, quantity int, unit_price_cents bigint")}
+  ON CONFLICT DO NOTHING
+)`,
+  // Whether a transition is news, the table says: what is counted is what it takes.
+  transitions: (schema) => `transitions AS (
+  INSERT INTO ${schema}.transitions
+  SELECT order_id, n, state, entered_at, cause FROM ${from("transitions", transition)}
+  ON CONFLICT DO NOTHING RETURNING order_id, n
+), new_transitions AS (
+  SELECT r.* FROM transitions t JOIN ${from("transitions", transition)} ON r.order_id = t.order_id AND r.n = t.n
+), funnel AS (
+  INSERT INTO ${schema}.funnel_daily AS f
+  SELECT placed_on, state, reason, count(*) FROM new_transitions GROUP BY 1, 2, 3
+  ON CONFLICT (day, state, reason) DO UPDATE SET orders = f.orders + excluded.orders
+), time_in_state AS (
+  INSERT INTO ${schema}.time_in_state_daily AS t
+  SELECT placed_on, left_state, count(*), sum(left_after_ms), max(left_after_ms) FROM new_transitions
+  WHERE left_after_ms IS NOT NULL GROUP BY 1, 2
+  ON CONFLICT (day, state) DO UPDATE SET visits = t.visits + excluded.visits,
+    total_ms = t.total_ms + excluded.total_ms, longest_ms = greatest(t.longest_ms, excluded.longest_ms)
+)`,
+  payments: (schema) => `payments AS (
+  INSERT INTO ${schema}.payments AS p
+  SELECT * FROM ${from(
+    "payments",
+    `order_id text, seq bigint, status text, amount_cents bigint, currency text, capture_id text, decline_code text,
+    captured_at timestamptz, declined_at timestamptz, voided_at timestamptz`,
+  )}
+  ON CONFLICT (order_id) DO UPDATE SET
+    seq = greatest(p.seq, excluded.seq),
+    status = CASE WHEN excluded.seq > p.seq THEN excluded.status ELSE p.status END,
+    amount_cents = coalesce(excluded.amount_cents, p.amount_cents),
+    currency = coalesce(excluded.currency, p.currency),
+    capture_id = coalesce(excluded.capture_id, p.capture_id),
+    decline_code = coalesce(excluded.decline_code, p.decline_code),
+    captured_at = coalesce(excluded.captured_at, p.captured_at),
+    declined_at = coalesce(excluded.declined_at, p.declined_at),
+    voided_at = coalesce(excluded.voided_at, p.voided_at)
+)`,
+  refunds: (schema) => `refunds AS (
+  INSERT INTO ${schema}.refunds
+  SELECT * FROM ${from(
+    "refunds",
+    "order_id text, amount_cents bigint, currency text, refund_id text, refunded_at timestamptz",
+  )}
+  ON CONFLICT DO NOTHING
+)`,
+  revenue: (schema) => `revenue AS (
+  INSERT INTO ${schema}.revenue_daily AS d
+  SELECT * FROM ${from(
+    "revenue",
+    `day date, currency text, captures bigint, captured_cents bigint, refunds bigint, refunded_cents bigint`,
+  )}
+  ON CONFLICT (day, currency) DO UPDATE SET
+    captures = d.captures + excluded.captures, captured_cents = d.captured_cents + excluded.captured_cents,
+    refunds = d.refunds + excluded.refunds, refunded_cents = d.refunded_cents + excluded.refunded_cents
+)`,
+  // Units that came or went otherwise than by orders: what they hold is in both sums.
+  stock: (schema) => `stock AS (
+  INSERT INTO ${schema}.stock AS s
+  SELECT * FROM ${from("stock", stock)}
+  ON CONFLICT (sku) DO UPDATE SET available = excluded.available, reserved = excluded.reserved,
+    unit_price_cents = excluded.unit_price_cents, currency = excluded.currency, seq = excluded.seq,
+    changed_at = excluded.changed_at
+  WHERE excluded.seq > s.seq
+), adjusted AS (
+  INSERT INTO ${schema}.stock_movements
+  SELECT r.seq, r.sku, 'adjusted', r.available + r.reserved - coalesce(s.available + s.reserved, 0), NULL, r.changed_at
+  FROM ${from("stock", stock)} LEFT JOIN ${schema}.stock s ON s.sku = r.sku
+  WHERE (s.seq IS NULL OR r.seq > s.seq) AND r.available + r.reserved <> coalesce(s.available + s.reserved, 0)
+  ON CONFLICT DO NOTHING
+)`,
+  movements: (schema) => `movements AS (
+  INSERT INTO ${schema}.stock_movements SELECT * FROM ${from("movements", movement)} ON CONFLICT DO NOTHING
+)`,
+  releases: (schema) => `releases AS (
+  INSERT INTO ${schema}.stock_movements
+  SELECT released.seq, held.sku, 'released', held.quantity, released.order_id, released.moved_at
+  FROM jsonb_to_recordset($1::jsonb -> 'releases') AS released(seq bigint, order_id text, moved_at timestamptz)
+  JOIN (
+    SELECT order_id, sku, quantity, kind FROM ${schema}.stock_movements
+    UNION ALL SELECT order_id, sku, quantity, kind FROM ${from("movements", movement)}
+  ) held ON held.order_id = released.order_id AND held.kind = 'reserved'
+  ON CONFLICT DO NOTHING
+)`,
+  screenings: (schema) => `screenings AS (
+  INSERT INTO ${schema}.screenings AS s
+  SELECT * FROM ${from(
+    "screenings",
+    `order_id text, seq bigint, outcome text, rules jsonb, reviewer text, screened_at timestamptz,
+    expires_at timestamptz, decided_at timestamptz`,
+  )}
+  ON CONFLICT (order_id) DO UPDATE SET
+    seq = greatest(s.seq, excluded.seq),
+    outcome = CASE WHEN excluded.seq > s.seq THEN excluded.outcome ELSE s.outcome END,
+    rules = coalesce(excluded.rules, s.rules),
+    reviewer = coalesce(excluded.reviewer, s.reviewer),
+    screened_at = coalesce(excluded.screened_at, s.screened_at),
+    expires_at = coalesce(excluded.expires_at, s.expires_at),
+    decided_at = coalesce(excluded.decided_at, s.decided_at)
+)`,
+  shipments: (schema) => `shipments AS (
+  INSERT INTO ${schema}.shipments
+  SELECT * FROM ${from(
+    "shipments",
+    "order_id text, outcome text, carrier text, tracking_number text, failure text, concluded_at timestamptz",
+  )}
+  ON CONFLICT DO NOTHING
+)`,
+  mails: (schema) => `mails AS (
+  INSERT INTO ${schema}.mails
+  SELECT * FROM ${from("mails", "order_id text, kind text, sent_at timestamptz")} ON CONFLICT DO NOTHING
+)`,
+} as const satisfies Record<keyof Rows | "advance" | "parked" | "redriven", (schema: string) => string>;
