@@ -36,14 +36,14 @@ async function lagOf(stream: string, consumer: string, now?: () => number): Prom
 
 describe("readLags()", () => {
   it("is 0 for all where nothing is stored, and where nothing is that a consumer takes", async () => {
-    await store("checkout.completed.o1");
+    await store("checkout.timer.o1");
     const lags = await readLags(client.jsm);
     expect(lags).toHaveLength(topology.consumers.length);
     for (const lag of lags) expect(lag).toMatchObject({ missing: false, pending: 0, unacked: 0, seconds: 0 });
   });
 
   it("is the age of the oldest message that the consumer takes, though nobody pulls from it", async () => {
-    await store("checkout.completed.o1");
+    await store("checkout.timer.o1");
     const release = await store("checkout.release_stock.o1");
     await store("checkout.reserve_stock.o2");
     const now = () => release + 90_000;

@@ -1,4 +1,6 @@
-import { mkdir } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { Kysely, PGliteDialect, PostgresDialect } from "kysely";
 import type { Log } from "../../nats/mod.ts";
 import { PostgresTurn } from "./turn.ts";
@@ -74,10 +76,19 @@ async function openPostgres<T>(url: string, log: Log): Promise<Database<T>> {
   };
 }
 
-async function openPGlite<T>({ folder }: DatabaseOptions): Promise<Database<T>> {
+async function openPGlite<T>({ folder, log }: DatabaseOptions): Promise<Database<T>> {
   const { PGlite } = await import("@electric-sql/pglite");
-  await mkdir(folder, { recursive: true });
-  const pglite = await PGlite.create({ dataDir: folder, parsers: { [INT8]: Number, [DATE]: String } });
+  const dataDir = join(folder, "pglite");
+  if (!existsSync(dataDir)) {
+    log.info({ folder: dataDir }, "making a database");
+    // It takes seconds, in which the process may be killed: what bears the final name is whole.
+    const making = join(folder, "pglite.new");
+    await rm(making, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    await (await PGlite.create({ dataDir: making })).close();
+    await rename(making, dataDir);
+  }
+  const pglite = await PGlite.create({ dataDir, parsers: { [INT8]: Number, [DATE]: String } });
   const db = new Kysely<T>({ dialect: new PGliteDialect({ pglite }) });
   return {
     kind: "pglite",
