@@ -4,7 +4,7 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { createApp, createMetrics, describeApi, type Env, healthRoutes, openApiRoutes } from "../lib/mod.ts";
 
-const described = ["payment"];
+const described = ["payment", "coordinator", "notification", "fulfillment", "inventory", "fraud"];
 
 /** The service's HTTP interface on nothing: what its routes rest on is there once they are called, and none is. */
 async function appOf(name: string): Promise<Hono<Env>> {

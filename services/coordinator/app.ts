@@ -1,30 +1,29 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
+import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
 import { checkoutState, key, type Ledger, viewLast } from "../../nats/mod.ts";
+import { type Checkout, getCheckout } from "./api.ts";
 
-/**
- * `GET /checkouts/{order}` → `{"order_id","state","reason"?,"deadline"?,"deferred":[event…],"compensated":[event…]}`:
- * where a checkout stands and what it waits for. A moment old at most.
- */
+/** What `api.ts` describes. */
 export function routes(
   app: Hono<Env>,
   { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
 ): Hono<Env> {
-  return app.get("/checkouts/:order", async (context) => {
+  return app.get("/checkouts/:order", described(getCheckout), async (context) => {
     const orderId = readOrderId(context.req.param("order"), unknownCheckout);
     const checkout = await viewLast(jsm, ledger.stream, key(checkoutState, orderId));
     if (checkout === undefined) throw unknownCheckout(orderId);
     const { state, reason, deadline, deferred, compensated } = checkout;
-    return context.json({
+    const answer: Checkout = {
       order_id: orderId,
       state,
       ...(reason && { reason }),
       ...(deadline && { deadline: timestampDate(deadline).toISOString() }),
       deferred: deferred.map(({ event }) => event),
       compensated,
-    });
+    };
+    return context.json(answer);
   });
 }
 

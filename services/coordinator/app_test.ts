@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
 import { connectService, createApp, createLog, type Service } from "../../lib/mod.ts";
 import { applyTopology, checkoutState, key, newTrace } from "../../nats/mod.ts";
-import { startNats } from "../../test/support/mod.ts";
+import { checked, startNats } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readCoordinatorConfig } from "./config.ts";
 import { type Deadlines, decide } from "./decide.ts";
@@ -22,7 +22,7 @@ beforeAll(async () => {
   const config = readCoordinatorConfig({ NATS_URL: nats.url, OPERATOR_TOKEN: "x", LOG_LEVEL: "silent" });
   deadlines = config.deadlines;
   service = await connectService("coordinator", { config, log: createLog("coordinator"), stack });
-  app = routes(createApp(service), service);
+  app = checked(routes(createApp(service), service));
 });
 afterAll(() => stack.disposeAsync());
 

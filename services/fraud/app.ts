@@ -2,12 +2,11 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { z } from "zod";
 import {
+  described,
   type Env,
   operatorOnly,
   Problem,
-  paging,
   readBody,
   readOrderId,
   readQuery,
@@ -24,19 +23,8 @@ import {
   viewLast,
   viewPage,
 } from "../../nats/mod.ts";
+import * as api from "./api.ts";
 import { decideReview, type Screening, screeningKeys, screeningOf } from "./decide.ts";
-
-const query = {
-  /** Only what waits for somebody is listed. */
-  status: z.literal("in_review").default("in_review"),
-  ...paging({ limit: 50, max: 100 }),
-};
-
-const DecisionBody = z.strictObject({
-  decision: z.enum(["approve", "reject"]),
-  reviewer: z.string().trim().min(1).max(100),
-  note: z.string().max(1_000).default(""),
-});
 
 interface Dependencies {
   jsm: JetStreamManager;
@@ -46,20 +34,13 @@ interface Dependencies {
   now?: () => Date;
 }
 
-/**
- * For operators:
- * - `GET /reviews?cursor=…&limit=…` → `{"reviews":[…],"next_cursor"?}`: what waits for a decision, oldest first. A moment
- *   old at most. A page may hold fewer than `limit` and yet have a next one.
- * - `GET /reviews/{order}` → the screening of an order, whatever became of it.
- * - `POST /reviews/{order}/decision` `{"decision":"approve"|"reject","reviewer","note"?}` → the review, decided. The same
- *   decision by the same reviewer again is answered alike; any other on a review that is over, 409.
- */
+/** What `api.ts` describes, for operators. */
 export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
   const { jsm, ledger, operatorToken, now = () => new Date() } = dependencies;
   const operator = operatorOnly(operatorToken);
   return app
-    .get("/reviews", operator, async (context) => {
-      const { cursor, limit } = readQuery(context.req.query(), query);
+    .get("/reviews", described(api.listReviews), operator, async (context) => {
+      const { cursor, limit } = readQuery(context.req.query(), api.listReviews.query);
       // A review's timer is there for as long as the review is open, so that the timers are the queue. One more than
       // asked for tells whether there is a next page.
       const timers = await viewPage(jsm, ledger.stream, reviewTimer, { from: cursor, limit: limit + 1 });
@@ -70,7 +51,7 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
       const reviews = screenings.flatMap((found) => (found?.status === "in_review" ? [toJson(found)] : []));
       return context.json({ reviews, ...(next && { next_cursor: toCursor(next.seq) }) });
     })
-    .get("/reviews/:order", operator, async (context) => {
+    .get("/reviews/:order", described(api.getReview), operator, async (context) => {
       const orderId = readOrderId(context.req.param("order"), unknownReview);
       const found = screeningOf(
         await viewLast(jsm, ledger.stream, key(screening, orderId)),
@@ -79,9 +60,9 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
       if (found === undefined) throw unknownReview(orderId);
       return context.json(toJson(found));
     })
-    .post("/reviews/:order/decision", operator, async (context) => {
+    .post("/reviews/:order/decision", described(api.decideReview), operator, async (context) => {
       const orderId = readOrderId(context.req.param("order"), unknownReview);
-      const verdict = await readBody(context.req.raw, DecisionBody);
+      const verdict = await readBody(context.req.raw, api.decideReview.body);
       const review = await ledger.execute(
         {
           keys: screeningKeys(orderId),
@@ -116,7 +97,7 @@ function unknownReview(orderId: string): Problem {
 }
 
 /** Without the parts that this screening has not got. */
-function toJson(found: Screening) {
+function toJson(found: Screening): api.Review {
   const { order, decision } = found;
   const address = order?.shippingAddress;
   return {

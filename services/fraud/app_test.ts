@@ -13,7 +13,7 @@ import {
   subjectOf,
   viewLast,
 } from "../../nats/mod.ts";
-import { namedHeaders, startNats, until } from "../../test/support/mod.ts";
+import { checked, namedHeaders, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readFraudConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -36,7 +36,10 @@ async function startFraud(stack: AsyncDisposableStack, reviewTtlMs: number) {
   const config = readFraudConfig({ NATS_URL: nats.url, OPERATOR_TOKEN: "secret", LOG_LEVEL: "silent" });
   const service = await connectService("fraud", { config, log: createLog("fraud"), stack });
   consume(service, handlers({ reviewTtlMs }));
-  return { service, app: routes(createApp(service), { ...service, operatorToken: config.OPERATOR_TOKEN }) };
+  return {
+    service,
+    app: checked(routes(createApp(service), { ...service, operatorToken: config.OPERATOR_TOKEN })),
+  };
 }
 
 /** Stores a command as the coordinator would. */

@@ -2,7 +2,7 @@ import type { MessageShape } from "@bufbuild/protobuf";
 import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
+import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
 import {
   fulfillmentFailed,
   key,
@@ -11,16 +11,14 @@ import {
   orderShipped,
   viewLast,
 } from "../../nats/mod.ts";
+import { getShipment, type Shipment } from "./api.ts";
 
-/**
- * `GET /shipments/{order}` → `{"order_id","kind","status","carrier"?,"tracking_number"?,"failure"?,"steps":[{"name","at"}]}`.
- * A moment old at most; 404 until the order has been handed over or cannot be.
- */
+/** What `api.ts` describes. */
 export function routes(
   app: Hono<Env>,
   { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
 ): Hono<Env> {
-  return app.get("/shipments/:order", async (context) => {
+  return app.get("/shipments/:order", described(getShipment), async (context) => {
     const orderId = readOrderId(context.req.param("order"), unknownShipment);
     // An order has one of them at most.
     const [shipped, activated, failed] = await Promise.all([
@@ -42,7 +40,7 @@ function unknownShipment(orderId: string): Problem {
   });
 }
 
-function shippedToJson(shipped: MessageShape<typeof orderShipped.schema>) {
+function shippedToJson(shipped: MessageShape<typeof orderShipped.schema>): Shipment {
   return {
     order_id: shipped.orderId,
     kind: "shipment",
@@ -53,12 +51,16 @@ function shippedToJson(shipped: MessageShape<typeof orderShipped.schema>) {
   };
 }
 
-function activatedToJson({ orderId, activatedAt }: MessageShape<typeof orderActivated.schema>) {
+function activatedToJson({ orderId, activatedAt }: MessageShape<typeof orderActivated.schema>): Shipment {
   const steps = [step("activated", activatedAt)];
   return { order_id: orderId, kind: "activation", status: "activated", steps };
 }
 
-function failedToJson({ orderId, failure, failedAt }: MessageShape<typeof fulfillmentFailed.schema>) {
+function failedToJson({
+  orderId,
+  failure,
+  failedAt,
+}: MessageShape<typeof fulfillmentFailed.schema>): Shipment {
   const steps = [step("failed", failedAt)];
   return { order_id: orderId, kind: "shipment", status: "failed", failure, steps };
 }

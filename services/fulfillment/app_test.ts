@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectService, consume, createApp, createLog, type Service } from "../../lib/mod.ts";
 import { applyTopology, commit, encode, fulfillOrder, subjectOf } from "../../nats/mod.ts";
-import { namedHeaders, startNats, until } from "../../test/support/mod.ts";
+import { checked, namedHeaders, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readFulfillmentConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -18,7 +18,7 @@ beforeAll(async () => {
   const config = readFulfillmentConfig({ NATS_URL: nats.url, OPERATOR_TOKEN: "x", LOG_LEVEL: "silent" });
   service = await connectService("fulfillment", { config, log: createLog("fulfillment"), stack });
   consume(service, handlers({ unpackable }));
-  app = routes(createApp(service), service);
+  app = checked(routes(createApp(service), service));
 });
 
 afterAll(() => stack.disposeAsync());

@@ -1,50 +1,27 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { z } from "zod";
 import type { ItemSchema } from "../../gen/shop/inventory/v1/item_pb.ts";
-import { type Env, operatorOnly, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
+import { described, type Env, operatorOnly, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
 import { item, key, type Ledger, viewLast } from "../../nats/mod.ts";
+import { getStock, putStock, Sku, type Stock } from "./api.ts";
 import { setStock } from "./decide.ts";
 
-const Sku = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
-
-const StockBody = z
-  .strictObject({
-    available: z.int().min(0).max(1_000_000_000),
-    /** Needed for a new sku, else kept. */
-    unit_price_cents: z.int().min(1).max(100_000_000).optional(),
-    currency: z
-      .string()
-      .regex(/^[A-Z]{3}$/)
-      .optional(),
-  })
-  // A price is an amount in a currency: the same number in another one is another price.
-  .refine((body) => body.currency === undefined || body.unit_price_cents !== undefined, {
-    path: ["unit_price_cents"],
-    message: "Needed together with currency",
-  });
-
-/**
- * - `GET /stock/{sku}` → `{"sku","available","reserved","unit_price_cents","currency"}`. A moment old at most.
- *   `reserved` are the units of orders that are live or completed: held or sold.
- * - `PUT /stock/{sku}` (operator) sets what is available, and the price where given; answers with the same. An absolute
- *   count, as after stocktaking: orders that come between a GET and a PUT are not taken into account.
- */
+/** What `api.ts` describes. */
 export function routes(
   app: Hono<Env>,
   { jsm, ledger, operatorToken }: { jsm: JetStreamManager; ledger: Ledger; operatorToken: string },
 ): Hono<Env> {
   return app
-    .get("/stock/:sku", async (context) => {
+    .get("/stock/:sku", described(getStock), async (context) => {
       const sku = readSku(context.req.param("sku"));
       const found = await viewLast(jsm, ledger.stream, key(item, sku));
       if (found === undefined) throw unknownSku(sku);
       return context.json(toJson(found));
     })
-    .put("/stock/:sku", operatorOnly(operatorToken), async (context) => {
+    .put("/stock/:sku", described(putStock), operatorOnly(operatorToken), async (context) => {
       const sku = readSku(context.req.param("sku"));
-      const body = await readBody(context.req.raw, StockBody);
+      const body = await readBody(context.req.raw, putStock.body);
       const change = {
         available: body.available,
         unitPriceCents: body.unit_price_cents,
@@ -78,7 +55,13 @@ function unknownSku(sku: string): Problem {
   });
 }
 
-function toJson({ sku, available, reserved, unitPriceCents, currency }: MessageShape<typeof ItemSchema>) {
+function toJson({
+  sku,
+  available,
+  reserved,
+  unitPriceCents,
+  currency,
+}: MessageShape<typeof ItemSchema>): Stock {
   return {
     sku,
     available: Number(available),

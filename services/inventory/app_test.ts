@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectService, createApp, createLog, type Service } from "../../lib/mod.ts";
 import { applyTopology, item, itemPriced, key, message, newTrace, readLast } from "../../nats/mod.ts";
-import { startNats } from "../../test/support/mod.ts";
+import { checked, startNats } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readInventoryConfig } from "./config.ts";
 
@@ -14,7 +14,7 @@ beforeAll(async () => {
   await applyTopology({ servers: nats.url });
   const config = readInventoryConfig({ NATS_URL: nats.url, OPERATOR_TOKEN: "secret", LOG_LEVEL: "silent" });
   service = await connectService("inventory", { config, log: createLog("inventory"), stack });
-  app = routes(createApp(service), { ...service, operatorToken: config.OPERATOR_TOKEN });
+  app = checked(routes(createApp(service), { ...service, operatorToken: config.OPERATOR_TOKEN }));
 });
 afterAll(() => stack.disposeAsync());
 

@@ -1,22 +1,17 @@
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { type Env, Problem, readOrderId } from "../../lib/mod.ts";
+import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
 import { key, type Ledger, mail, viewLast } from "../../nats/mod.ts";
+import { getMails, kinds, type Mails } from "./api.ts";
 import { mailId } from "./decide.ts";
-import type { MailKind } from "./mailer.ts";
 
-const kinds: readonly MailKind[] = ["order_received", "order_completed", "order_cancelled"];
-
-/**
- * `GET /mails/{order}` → `{"order_id","mails":[{"kind","message_id","sent_at"}]}`: what has been sent about an order, none
- * for an order that nobody knows; 404 for what can be the id of none. A moment old at most, and without the address.
- */
+/** What `api.ts` describes. */
 export function routes(
   app: Hono<Env>,
   { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
 ): Hono<Env> {
-  return app.get("/mails/:order", async (context) => {
+  return app.get("/mails/:order", described(getMails), async (context) => {
     const orderId = readOrderId(context.req.param("order"), unknownOrder);
     const found = await Promise.all(
       kinds.map((kind) => viewLast(jsm, ledger.stream, key(mail, mailId(orderId, kind)))),
@@ -26,7 +21,8 @@ export function routes(
       const at = sent.sentAt && timestampDate(sent.sentAt).toISOString();
       return [{ kind: sent.kind, message_id: sent.messageId, sent_at: at }];
     });
-    return context.json({ order_id: orderId, mails });
+    const answer: Mails = { order_id: orderId, mails };
+    return context.json(answer);
   });
 }
 

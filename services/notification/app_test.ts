@@ -15,7 +15,7 @@ import {
   orderCreated,
   subjectOf,
 } from "../../nats/mod.ts";
-import { freePorts, namedHeaders, readMailboxes, startNats, until } from "../../test/support/mod.ts";
+import { checked, freePorts, namedHeaders, readMailboxes, startNats, until } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readNotificationConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -34,7 +34,7 @@ async function startNotification(stack: AsyncDisposableStack, mailer: Mailer) {
   const config = readNotificationConfig({ NATS_URL: nats.url, OPERATOR_TOKEN: "x", LOG_LEVEL: "silent" });
   const service = await connectService("notification", { config, log: createLog("notification"), stack });
   consume(service, handlers({ mailer }));
-  return { service, app: routes(createApp(service), service) };
+  return { service, app: checked(routes(createApp(service), service)) };
 }
 
 /** Stores an event as its owner would. */
