@@ -77,13 +77,16 @@ export async function describeApi(app: Hono<Env>, name: string) {
   });
 }
 
+type Bounds = { minimum?: number; maximum?: number; format?: string; pattern?: string };
+
 /** Options of `z.toJSONSchema`. */
 const toJsonSchema = {
   options: {
-    // That a number in JSON is exact says nothing about this one.
-    override: ({ jsonSchema }: { jsonSchema: { minimum?: number; maximum?: number } }) => {
+    override: ({ jsonSchema }: { jsonSchema: Bounds }) => {
+      // That a number in JSON is exact says nothing about this one, nor half a kilobyte that says `date-time` again.
       if (jsonSchema.minimum === Number.MIN_SAFE_INTEGER) delete jsonSchema.minimum;
       if (jsonSchema.maximum === Number.MAX_SAFE_INTEGER) delete jsonSchema.maximum;
+      if (jsonSchema.format === "date-time") delete jsonSchema.pattern;
     },
   },
 };

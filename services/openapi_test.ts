@@ -4,7 +4,16 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { createApp, createMetrics, describeApi, type Env, healthRoutes, openApiRoutes } from "../lib/mod.ts";
 
-const described = ["payment", "coordinator", "notification", "fulfillment", "inventory", "fraud"];
+const described = [
+  "payment",
+  "coordinator",
+  "notification",
+  "fulfillment",
+  "inventory",
+  "fraud",
+  "monitor",
+  "order",
+];
 
 /** The service's HTTP interface on nothing: what its routes rest on is there once they are called, and none is. */
 async function appOf(name: string): Promise<Hono<Env>> {
@@ -15,6 +24,7 @@ async function appOf(name: string): Promise<Hono<Env>> {
     operatorToken: "operator",
     registryToken: "registrant",
     rateLimit: { perSecond: 1, burst: 1 },
+    connection: { status: () => [] },
   });
   app.route("/", healthRoutes(metrics, {}));
   app.route("/", openApiRoutes(app, name));

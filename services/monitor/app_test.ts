@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connectObserver, createApp, createLog } from "../../lib/mod.ts";
 import { applyTopology, commit, encode, message, newHeaders, park, reserveStock } from "../../nats/mod.ts";
-import { type Client, startNats } from "../../test/support/mod.ts";
+import { type Client, checked, startNats } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { readMonitorConfig } from "./config.ts";
 
@@ -16,7 +16,7 @@ beforeAll(async () => {
   client = await nats.connect();
   const config = readMonitorConfig({ NATS_URL: nats.url, OPERATOR_TOKEN: "secret", LOG_LEVEL: "silent" });
   const service = await connectObserver("monitor", { config, log: createLog("monitor"), stack });
-  app = routes(createApp(service), { ...service, operatorToken: config.OPERATOR_TOKEN });
+  app = checked(routes(createApp(service), { ...service, operatorToken: config.OPERATOR_TOKEN }));
 });
 afterAll(() => stack.disposeAsync());
 

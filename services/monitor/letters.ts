@@ -1,7 +1,8 @@
 import { type DeadLetter, inspect, type LetterOutcome } from "../../nats/mod.ts";
+import type { LetterChange, LetterDetails, LetterSummary } from "./api.ts";
 
 /** A dead letter as outsiders see it: one of a list. */
-export function letterSummary(letter: DeadLetter) {
+export function letterSummary(letter: DeadLetter): LetterSummary {
   const { id, status, service, type, subject, stream, sequence, error, attempt, deliveries, by, note } =
     letter;
   return {
@@ -23,7 +24,7 @@ export function letterSummary(letter: DeadLetter) {
 }
 
 /** All that is known of one. A payload that cannot be decoded is shown as it is. */
-export function letterDetails(letter: DeadLetter) {
+export function letterDetails(letter: DeadLetter): LetterDetails {
   const inspection = inspect(letter);
   const headers = Object.fromEntries(
     letter.headers.keys().map((name) => [name, letter.headers.values(name)]),
@@ -41,6 +42,6 @@ export function letterDetails(letter: DeadLetter) {
   return { ...letterSummary(letter), stored_at: letter.storedAt.toISOString(), headers, payload };
 }
 
-export function outcomeJson({ id, outcome, detail, letter }: LetterOutcome) {
+export function outcomeJson({ id, outcome, detail, letter }: LetterOutcome): LetterChange {
   return { id, outcome, detail, ...(letter && { type: letter.type, service: letter.service }) };
 }

@@ -2,6 +2,7 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Context } from "hono";
 import { type Env, Problem, requestDeadline } from "../../lib/mod.ts";
 import { key, orderCancelRequested, orderCreated, subjectOf, viewLast } from "../../nats/mod.ts";
+import type { Cancellation, CancelRequested } from "./api.ts";
 import { type CancelRequest, requestCancel } from "./decide.ts";
 import { findOrder, type Source, type Standing, toSummary, toTime, unknownOrder } from "./status.ts";
 
@@ -36,12 +37,6 @@ export function cancelRoute(source: Source): (context: Context<Env>) => Promise<
   };
 }
 
-/** A wish to cancel, and why it is not granted if it is not. */
-export interface Cancellation {
-  requested_at: string | undefined;
-  refused?: string;
-}
-
 /**
  * What became of a customer's wish to cancel that was answered with 202: the coordinator has the last word, and may have
  * dispatched the fulfilment before it came. Undefined if there was none, or nothing has come of it yet. A moment old at
@@ -66,7 +61,7 @@ export function isBeyondCancel(state: string): boolean {
   return state === "fulfilling" || state === "completed";
 }
 
-function answer(standing: Standing, { requestedAt }: CancelRequest) {
+function answer(standing: Standing, { requestedAt }: CancelRequest): CancelRequested {
   return { ...toSummary(standing), cancel_requested_at: toTime(requestedAt) };
 }
 

@@ -4,6 +4,7 @@ import type { Context } from "hono";
 import { type SSEStreamingApi, streamSSE } from "hono/streaming";
 import { type Env, Problem, type RequestLog } from "../../lib/mod.ts";
 import { checkoutState, decode, subjectOf } from "../../nats/mod.ts";
+import { LastEventId } from "./api.ts";
 import { findOrder, fromCheckout, hasEnded, type Source, type Standing, toTime } from "./status.ts";
 
 export interface EventSource extends Source {
@@ -149,8 +150,8 @@ function transitionJson(standing: Standing, { state, at, cause }: Standing["hist
 }
 
 function readLastEventId(header: string | undefined): number {
-  if (header === undefined || header === "") return 0;
-  if (/^\d{1,9}$/.test(header)) return Number(header);
+  const read = LastEventId.safeParse(header ?? "");
+  if (read.success) return Number(read.data);
   throw new Problem(400, "malformed-last-event-id", {
     title: "Malformed Last-Event-ID",
     detail: "Send the id of the last event that you received, which is a number, or leave Last-Event-ID out",

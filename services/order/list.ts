@@ -1,7 +1,6 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { Context } from "hono";
-import { z } from "zod";
-import { type Env, paging, readQuery, toCursor } from "../../lib/mod.ts";
+import { type Env, readQuery, toCursor } from "../../lib/mod.ts";
 import {
   type Contract,
   checkoutCancelled,
@@ -14,27 +13,13 @@ import {
   viewMany,
   viewPage,
 } from "../../nats/mod.ts";
-import {
-  CHECKOUT,
-  fromCheckout,
-  justCreated,
-  orderStates,
-  type Source,
-  type Standing,
-  toSummary,
-} from "./status.ts";
+import { listOrders, type orderStates } from "./api.ts";
+import { CHECKOUT, fromCheckout, justCreated, type Source, type Standing, toSummary } from "./status.ts";
 
-const DEFAULT_LIMIT = 20;
-const MAX_LIMIT = 100;
 /** Messages that one page looks at in search of orders in the state asked for. */
 const MAX_SCANNED = 500;
 /** The consumer by which the coordinator learns of orders. */
 const COORDINATOR = "coordinator";
-
-const query = {
-  state: z.enum(orderStates, `Must be one of ${orderStates.join(", ")}`).optional(),
-  ...paging({ limit: DEFAULT_LIMIT, max: MAX_LIMIT }),
-};
 
 /**
  * `GET /orders?state=&limit=&cursor=` → `{"orders":[{"order_id","state","reason"?,"total_cents","currency",
@@ -48,7 +33,7 @@ const query = {
  */
 export function listRoute(source: Source): (context: Context<Env>) => Promise<Response> {
   return async (context) => {
-    const { state, limit, cursor } = readQuery(context.req.query(), query);
+    const { state, limit, cursor } = readQuery(context.req.query(), listOrders.query);
     const { found, next } = await readPage(source, state, { from: cursor, limit });
     return context.json({
       orders: found.map(toSummary),

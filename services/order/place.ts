@@ -3,9 +3,10 @@ import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Context } from "hono";
 import { type Env, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
 import { orderCreated, subjectOf } from "../../nats/mod.ts";
+import * as api from "./api.ts";
 import { MAX_TOTAL_CENTS, type Order, type Placed, type Placing, placeOrder, placingKeys } from "./decide.ts";
 import type { OrderIds } from "./order_id.ts";
-import { hashRequest, OrderBody, type OrderRequest, readIdempotencyKey } from "./request.ts";
+import { hashRequest, type OrderRequest, readIdempotencyKey } from "./request.ts";
 import { justCreated, type Source, toJson } from "./status.ts";
 
 export interface PlaceSource extends Source {
@@ -24,7 +25,7 @@ export function placeRoute(source: PlaceSource): (context: Context<Env>) => Prom
   const inFlight = new Set<string>();
   return async (context) => {
     const idempotencyKey = readIdempotencyKey(context.req.header("idempotency-key"));
-    const request = await readBody(context.req.raw, OrderBody);
+    const request = await readBody(context.req.raw, api.placeOrder.body);
     const orderId = source.orderIds()?.(idempotencyKey);
     if (orderId === undefined) throw notReady();
     if (inFlight.has(orderId)) throw stillInFlight();

@@ -101,12 +101,17 @@ export function hashRequest(request: OrderRequest): string {
   return hash("sha256", JSON.stringify(sorted), "base64url");
 }
 
+const IDEMPOTENCY_KEY = /^[\x20-\x7e]{1,255}$/;
+
+/** As a client chooses it. */
+export const IdempotencyKey = z.string().regex(IDEMPOTENCY_KEY);
+
 /**
  * The `Idempotency-Key` header.
  * @throws {Problem} 400 if there is none, or it is not 1 to 255 printable ASCII characters.
  */
 export function readIdempotencyKey(header: string | undefined): string {
-  if (header !== undefined && /^[\x20-\x7e]{1,255}$/.test(header)) return header;
+  if (header !== undefined && IDEMPOTENCY_KEY.test(header)) return header;
   throw new Problem(400, header === undefined ? "idempotency-key-missing" : "idempotency-key-malformed", {
     title: "Idempotency-Key required",
     detail:

@@ -4,22 +4,9 @@ import type { JetStreamManager } from "@nats-io/jetstream";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
 import { Problem, readOrderId } from "../../lib/mod.ts";
 import { checkoutState, key, type Ledger, orderCreated, viewLast } from "../../nats/mod.ts";
+import type * as api from "./api.ts";
 import type { Capacity } from "./capacity.ts";
 import type { Order } from "./decide.ts";
-
-/** Where an order can stand: the states of the coordinator's table, as its interface. */
-export const orderStates = [
-  "created",
-  "reserving",
-  "screening",
-  "in_review",
-  "charging",
-  "fulfilling",
-  "completed",
-  "releasing",
-  "refunding",
-  "cancelled",
-] as const;
 
 /** The coordinator's ledger, which this service views and never decides upon. */
 export const CHECKOUT = "CHECKOUT";
@@ -87,7 +74,7 @@ export function unknownOrder(orderId: string): Problem {
 }
 
 /** `GET /orders/{id}`. */
-export function toJson(standing: Standing) {
+export function toJson(standing: Standing): api.Order {
   const { order, history } = standing;
   return {
     ...toSummary(standing),
@@ -101,7 +88,7 @@ export function toJson(standing: Standing) {
 }
 
 /** One order of a list. */
-export function toSummary({ order, state, reason }: Standing) {
+export function toSummary({ order, state, reason }: Standing): api.OrderSummary {
   return {
     order_id: order.orderId,
     state,

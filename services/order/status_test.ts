@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Rule, states, table } from "../coordinator/table.ts";
+import { orderStates } from "./api.ts";
 import { isBeyondCancel } from "./cancel.ts";
-import { orderStates } from "./status.ts";
 
 // The services share no code. What this one says of states has to be what the coordinator's table says all the same.
 

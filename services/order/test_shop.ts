@@ -20,6 +20,8 @@ import {
 } from "../../nats/mod.ts";
 // biome-ignore lint/style/noRestrictedImports: no part of the service, but what its tests start it with
 import { type Client, exampleOrder, type NatsServer, silent, startNats } from "../../test/support/mod.ts";
+// biome-ignore lint/style/noRestrictedImports: as above
+import { checked } from "../../test/support/openapi.ts";
 import { routes } from "./app.ts";
 import { handlers, type Order } from "./decide.ts";
 import { type OrderIds, openOrderIds } from "./order_id.ts";
@@ -78,13 +80,15 @@ export async function openShop({
   const draining = new AbortController();
   const { signal } = draining;
   const orderIds = await openOrderIds({ ...client, ledger, log: silent, signal });
-  const app = routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("order") }), {
-    ...client,
-    ledger,
-    orderIds: () => orderIds,
-    ...options,
-    draining: signal,
-  });
+  const app = checked(
+    routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("order") }), {
+      ...client,
+      ledger,
+      orderIds: () => orderIds,
+      ...options,
+      draining: signal,
+    }),
+  );
   const open = stack.move();
   return {
     server,

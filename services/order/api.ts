@@ -1,0 +1,134 @@
+import { z } from "zod";
+import { Cents, Currency, type Operation, OrderId, oneOf, paging, Time } from "../../lib/mod.ts";
+import { IdempotencyKey, OrderBody } from "./request.ts";
+
+/** Where an order can stand: the states of the coordinator's table, as its interface. */
+export const orderStates = [
+  "created",
+  "reserving",
+  "screening",
+  "in_review",
+  "charging",
+  "fulfilling",
+  "completed",
+  "releasing",
+  "refunding",
+  "cancelled",
+] as const;
+
+const DEFAULT_LIMIT = 20;
+const MAX_LIMIT = 100;
+
+/** An entry of an order's history, from 1. */
+export const LastEventId = z.string().regex(/^\d{0,9}$/);
+
+const Reason = z.string().meta({ description: "Why the order is being or was cancelled: out_of_stock, …" });
+
+export const OrderSummary = z
+  .object({
+    order_id: z.string(),
+    state: oneOf(orderStates),
+    reason: Reason.optional(),
+    total_cents: Cents,
+    currency: Currency,
+    placed_at: Time.optional(),
+  })
+  .meta({ id: "OrderSummary" });
+export type OrderSummary = z.infer<typeof OrderSummary>;
+
+const lines = z.array(z.object({ sku: z.string(), quantity: z.int(), unit_price_cents: Cents }));
+
+const PlacedOrder = z.object({ ...OrderSummary.shape, lines }).meta({ id: "PlacedOrder" });
+
+const Cancellation = z.object({
+  requested_at: Time.optional(),
+  refused: z.string().optional().meta({ description: "Why the wish came too late, if it did" }),
+});
+export type Cancellation = z.infer<typeof Cancellation>;
+
+export const Order = z
+  .object({
+    ...PlacedOrder.shape,
+    history: z
+      .array(z.object({ state: oneOf(orderStates), at: Time.optional(), cause: z.string() }))
+      .meta({ description: "Oldest first; `cause` is an event, by its subject without the id" }),
+    cancellation: Cancellation.optional().meta({ description: "What became of a wish to cancel" }),
+  })
+  .meta({ id: "Order" });
+export type Order = z.infer<typeof Order>;
+
+const CancelRequested = z
+  .object({ ...OrderSummary.shape, cancel_requested_at: Time.optional() })
+  .meta({ id: "CancelRequested" });
+export type CancelRequested = z.infer<typeof CancelRequested>;
+
+export const placeOrder = {
+  id: "placeOrder",
+  summary: "Places an order, one per Idempotency-Key, however often it is sent",
+  description:
+    "The same key and body again are answered alike, also after the order has ended. Prices come from the catalogue.",
+  headers: { "idempotency-key": IdempotencyKey },
+  body: OrderBody,
+  answers: {
+    202: {
+      description: "The order is stored",
+      schema: PlacedOrder,
+      headers: {
+        location: "Where the order is looked up",
+        "idempotency-replayed": "`true` if it was placed by an earlier request",
+      },
+    },
+  },
+  problems: {
+    400: ["idempotency-key-missing", "idempotency-key-malformed"],
+    409: ["request-in-flight"],
+    422: ["idempotency-key-reused", "unknown-sku", "mixed-currencies", "total-too-large"],
+    429: ["too-many-requests"],
+    503: ["store-nearly-full"],
+  },
+} satisfies Operation;
+
+export const listOrders = {
+  id: "listOrders",
+  summary: "Orders, oldest first and a moment old at most",
+  description:
+    "A page may hold fewer than `limit`, even none, and there is more for as long as there is a `next_cursor`. A cursor belongs to the state that it came with.",
+  query: {
+    state: z.enum(orderStates, `Must be one of ${orderStates.join(", ")}`).optional(),
+    ...paging({ limit: DEFAULT_LIMIT, max: MAX_LIMIT }),
+  },
+  answers: { 200: z.object({ orders: z.array(OrderSummary), next_cursor: z.string().optional() }) },
+} satisfies Operation;
+
+export const getOrder = {
+  id: "getOrder",
+  summary: "Where an order stands, with its history",
+  path: { id: OrderId },
+  answers: { 200: Order },
+  problems: { 404: ["unknown-order"] },
+} satisfies Operation;
+
+export const followOrder = {
+  id: "followOrder",
+  summary: "The transitions of an order as they happen: Server-Sent Events, until it ends",
+  path: { id: OrderId },
+  headers: { "last-event-id": LastEventId.optional().meta({ description: "Only later ones are sent" }) },
+  answers: {
+    200: {
+      description:
+        'Events named `transition`, numbered from 1, with `{"order_id","state","at","cause","reason"?}` as their data',
+      schema: z.string(),
+      types: ["text/event-stream"],
+    },
+    204: { description: "The order has ended, and all was sent before" },
+  },
+  problems: { 400: ["malformed-last-event-id"], 404: ["unknown-order"], 503: ["too-many-streams"] },
+} satisfies Operation;
+
+export const cancelOrder = {
+  id: "cancelOrder",
+  summary: "Asks for an order to be cancelled; the coordinator has the last word",
+  path: { id: OrderId },
+  answers: { 202: { description: "The wish is stored", schema: CancelRequested } },
+  problems: { 404: ["unknown-order"], 409: ["too-late-to-cancel", "already-cancelled"] },
+} satisfies Operation;
