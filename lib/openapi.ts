@@ -156,8 +156,8 @@ function toResponse(status: string, answer: Answer, resolve: Resolve): Responses
         ]),
       ),
     }),
-    ...(schema && {
-      content: Object.fromEntries(types.map((type) => [type, { schema: resolve(schema) }])),
+    ...((schema || answer.types) && {
+      content: Object.fromEntries(types.map((type) => [type, schema ? { schema: resolve(schema) } : {}])),
     }),
   };
 }

@@ -36,7 +36,7 @@ export interface Operation {
 export interface Answer {
   /** Default: the status in words. */
   readonly description?: string;
-  /** Default: there is no body, or nothing to say about it. */
+  /** Default: there is no body; with `types`, there is nothing to say about it. */
   readonly schema?: z.ZodType;
   /** Default: `application/json`. */
   readonly types?: readonly string[];

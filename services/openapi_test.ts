@@ -3,17 +3,7 @@ import type { Hono } from "hono";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { createApp, createMetrics, describeApi, type Env, healthRoutes, openApiRoutes } from "../lib/mod.ts";
-
-const described = [
-  "payment",
-  "coordinator",
-  "notification",
-  "fulfillment",
-  "inventory",
-  "fraud",
-  "monitor",
-  "order",
-];
+import { services } from "./mod.ts";
 
 /** The service's HTTP interface on nothing: what its routes rest on is there once they are called, and none is. */
 async function appOf(name: string): Promise<Hono<Env>> {
@@ -31,7 +21,7 @@ async function appOf(name: string): Promise<Hono<Env>> {
   return app;
 }
 
-describe.each(described)("GET /openapi.json of %s", async (name) => {
+describe.each(services)("GET /openapi.json of $name", async ({ name }) => {
   const app = await appOf(name);
   const document = await describeApi(app, name);
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>

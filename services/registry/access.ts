@@ -1,5 +1,5 @@
 import type { MiddlewareHandler } from "hono";
-import { type Env, isSameSecret } from "../../lib/mod.ts";
+import { type Env, guarding, isSameSecret, type Schemes } from "../../lib/mod.ts";
 import { answerError } from "./answer.ts";
 
 /** What a request may do: have schemas compiled and registered, or also delete and change settings. */
@@ -19,7 +19,7 @@ export interface Tokens {
  * no more, that is refused.
  */
 export function limitAccess({ registryToken, operatorToken }: Tokens): MiddlewareHandler<Env> {
-  return async (context, next) => {
+  const middleware: MiddlewareHandler<Env> = async (context, next) => {
     const needed = roleNeeded(context.req.method);
     if (registryToken === undefined || needed === undefined) return next();
     const token = tokenIn(context.req.header("authorization") ?? "");
@@ -36,7 +36,16 @@ export function limitAccess({ registryToken, operatorToken }: Tokens): Middlewar
     const challenge = { "www-authenticate": "Bearer" };
     return answerError(context, 401, 40101, "Send a token as `Authorization: Bearer <token>`", challenge);
   };
+  return guarding(middleware, (method) => {
+    const needed = registryToken === undefined ? undefined : roleNeeded(method);
+    return needed === undefined ? [] : schemes[needed];
+  });
 }
+
+const schemes = {
+  registrant: ["registrant", "operator", "basic"],
+  operator: ["operator", "basic"],
+} as const satisfies Record<Role, Schemes>;
 
 /** To look a schema up and to compare one takes the compiler as registering does, which is not for everybody. */
 function roleNeeded(method: string): Role | undefined {

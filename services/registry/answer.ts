@@ -8,13 +8,7 @@ import {
   RegistryCode,
   RegistryError,
 } from "../../nats/mod.ts";
-
-/** What clients of a schema registry send and ask for. */
-const types = [
-  "application/vnd.schemaregistry.v1+json",
-  "application/vnd.schemaregistry+json",
-  "application/json",
-] as const;
+import { types } from "./operation.ts";
 
 /** JSON under the content type that the client prefers. */
 export function answer(context: Context, body: unknown, status: ContentfulStatusCode = 200): Response {

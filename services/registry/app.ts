@@ -1,7 +1,8 @@
 import type { Hono } from "hono";
-import type { Env } from "../../lib/mod.ts";
+import { described, type Env } from "../../lib/mod.ts";
 import { limitAccess, type Tokens } from "./access.ts";
 import { answer, answerCause, answerUnknown, checkContentType } from "./answer.ts";
+import * as api from "./api.ts";
 import { compatibilityRoutes } from "./compatibility.ts";
 import type { Registry } from "./registry.ts";
 import { schemaRoutes } from "./schemas.ts";
@@ -20,10 +21,12 @@ export function routes(app: Hono<Env>, options: Registry & Tokens): Hono<Env> {
   app.notFound((context) => answerUnknown(context, app));
   app.use(checkContentType());
   app.use(limitAccess(options));
-  app.get("/", (context) => answer(context, {}));
-  app.get("/contexts", (context) => answer(context, ["."]));
+  app.get("/", described(api.getRoot), (context) => answer(context, {}));
+  app.get("/contexts", described(api.listContexts), (context) => answer(context, ["."]));
   // Asked for by a client that looks for subjects that are tied to a topic. There are none.
-  app.get("/associations/resources/-/:topic", (context) => answer(context, []));
+  app.get("/associations/resources/-/:topic", described(api.listAssociations), (context) =>
+    answer(context, []),
+  );
   subjectRoutes(app, options);
   schemaRoutes(app, options);
   compatibilityRoutes(app, options);

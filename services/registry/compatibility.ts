@@ -1,19 +1,20 @@
 import type { Context, Hono } from "hono";
-import type { Env } from "../../lib/mod.ts";
+import { described, type Env } from "../../lib/mod.ts";
 import { compatibilityOf, RegistryCode, RegistryError, versionNotFound } from "../../nats/mod.ts";
 import { check, describe, type Incompatibility, type Mode, type Version } from "../../schemas/mod.ts";
 import { answer } from "./answer.ts";
+import * as api from "./api.ts";
 import { toCandidate } from "./candidate.ts";
 import type { Registry } from "./registry.ts";
 import { flag, readSchema, subjectIn, versionIn } from "./request.ts";
 
 /** `/compatibility`: what registering would say, without registering. */
 export function compatibilityRoutes(app: Hono<Env>, registry: Registry): void {
-  app.post("/compatibility/subjects/:subject/versions", async (context) => {
+  app.post("/compatibility/subjects/:subject/versions", described(api.checkAll), async (context) => {
     return answer(context, await verdict(context, registry, (versions) => versions));
   });
 
-  app.post("/compatibility/subjects/:subject/versions/:version", async (context) => {
+  app.post("/compatibility/subjects/:subject/versions/:version", described(api.checkOne), async (context) => {
     const wanted = versionIn(context.req);
     return answer(
       context,

@@ -1,31 +1,13 @@
 import type { HonoRequest } from "hono";
-import { z } from "zod";
+import type { z } from "zod";
 import type { SchemaSubject, SchemaVersion } from "../../gen/shop/registry/v1/schema_subject_pb.ts";
-import { MAX_ID, RegistryCode, RegistryError, subjectNotFound, versionNotFound } from "../../nats/mod.ts";
+import { RegistryCode, RegistryError, subjectNotFound, versionNotFound } from "../../nats/mod.ts";
 import type { Reference } from "../../schemas/mod.ts";
+import { SchemaBody } from "./api.ts";
 
 /** Longer names are no key of a bucket's. */
 const MAX_SUBJECT_LENGTH = 255;
 const MAX_INT = 2_147_483_647;
-
-const ReferenceBody = z.object({
-  name: z.string(),
-  subject: z.string(),
-  version: z.int().min(-1).max(MAX_INT),
-});
-
-const Absent = z.null().optional();
-
-/** What clients send. Fields that are unknown are left alone, as everywhere in this interface. */
-const SchemaBody = z.object({
-  schema: z.string(),
-  schemaType: z.string().nullish(),
-  references: z.array(ReferenceBody).nullish(),
-  id: z.int().min(-1).max(MAX_ID).nullish(),
-  version: z.int().min(-1).max(MAX_INT).nullish(),
-  /** Rules that clients would carry out on data. There are none here, and to drop them would be to break a promise. */
-  ruleSet: Absent,
-});
 
 export interface SchemaRequest {
   readonly schema: string;

@@ -1,18 +1,19 @@
 import { toBinary } from "@bufbuild/protobuf";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import type { Context, Hono } from "hono";
-import type { Env } from "../../lib/mod.ts";
+import { described, type Env } from "../../lib/mod.ts";
 import { RegistryCode, RegistryError, type StoredSchema, storedGuid } from "../../nats/mod.ts";
 import { printFile, toFileSet } from "../../schemas/mod.ts";
 import { answer, answerText } from "./answer.ts";
+import * as api from "./api.ts";
 import type { Registry } from "./registry.ts";
 import { checkSubject, flag } from "./request.ts";
 
 /** `/schemas`: what is under an id, whichever subjects have it. */
 export function schemaRoutes(app: Hono<Env>, registry: Registry): void {
-  app.get("/schemas/types", (context) => answer(context, ["PROTOBUF"]));
+  app.get("/schemas/types", described(api.listTypes), (context) => answer(context, ["PROTOBUF"]));
 
-  app.get("/schemas/ids/:id", async (context) => {
+  app.get("/schemas/ids/:id", described(api.getSchema), async (context) => {
     const { stored } = await byId(context, registry);
     const { id: _, ...body } = schemaJson(context, stored);
     // Which context to look in, and no filter: a message that was forwarded is read under another topic's subject.
@@ -23,18 +24,18 @@ export function schemaRoutes(app: Hono<Env>, registry: Registry): void {
     return answer(context, { ...body, ...maxId });
   });
 
-  app.get("/schemas/ids/:id/schema", async (context) => {
+  app.get("/schemas/ids/:id/schema", described(api.getSchemaText), async (context) => {
     const { stored } = await byId(context, registry);
     return answerText(context, textIn(context, stored));
   });
 
-  app.get("/schemas/ids/:id/subjects", async (context) => {
+  app.get("/schemas/ids/:id/subjects", described(api.listSubjectsOfSchema), async (context) => {
     const { uses } = await byId(context, registry);
     const shown = uses.filter(({ version }) => !version.deleted || flag(context.req, "deleted"));
     return answer(context, [...new Set(shown.map(({ subject }) => subject))]);
   });
 
-  app.get("/schemas/ids/:id/versions", async (context) => {
+  app.get("/schemas/ids/:id/versions", described(api.listVersionsOfSchema), async (context) => {
     const { uses } = await byId(context, registry);
     const shown = uses.filter(({ version }) => !version.deleted || flag(context.req, "deleted"));
     return answer(
@@ -43,13 +44,13 @@ export function schemaRoutes(app: Hono<Env>, registry: Registry): void {
     );
   });
 
-  app.get("/schemas/guids/:guid", async (context) => {
+  app.get("/schemas/guids/:guid", described(api.getSchemaByGuid), async (context) => {
     const stored = await byGuid(context, registry);
     const { id: _, ...body } = schemaJson(context, stored);
     return answer(context, body);
   });
 
-  app.get("/schemas/guids/:guid/ids", async (context) => {
+  app.get("/schemas/guids/:guid/ids", described(api.listIdsOfGuid), async (context) => {
     const { id } = await byGuid(context, registry);
     return answer(context, [{ context: ".", id }]);
   });

@@ -1,8 +1,7 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import type { Context, Hono } from "hono";
-import { z } from "zod";
 import type { SchemaSettingsSchema } from "../../gen/shop/registry/v1/schema_settings_pb.ts";
-import { type Env, requestDeadline } from "../../lib/mod.ts";
+import { described, type Env, requestDeadline } from "../../lib/mod.ts";
 import {
   DEFAULT_COMPATIBILITY,
   globalSettingsKey,
@@ -12,38 +11,32 @@ import {
   RegistryError,
   type RegistryView,
   settingsKey,
-  subjectModes,
 } from "../../nats/mod.ts";
-import { modes } from "../../schemas/mod.ts";
 import { answer } from "./answer.ts";
+import { globalSettings, subjectSettings } from "./api.ts";
 import type { Registry } from "./registry.ts";
 import { flag, readJson, subjectIn } from "./request.ts";
 
 type Settings = MessageShape<typeof SchemaSettingsSchema>;
 type Change = Partial<Pick<Settings, "compatibility" | "mode" | "normalize">>;
 
-const upper = z.string().transform((text) => text.toUpperCase());
-const LevelBody = z
-  .object({ compatibility: upper.pipe(z.enum(modes)).nullish(), normalize: z.boolean().nullish() })
-  .refine(({ compatibility, normalize }) => (compatibility ?? normalize ?? undefined) !== undefined, {
-    message: 'send "compatibility" or "normalize"',
-  });
-const ModeBody = z.object({ mode: upper.pipe(z.enum(subjectModes)) });
-
 /** `/config` and `/mode`: what holds for one subject, and for those that have nothing of their own. */
 export function settingsRoutes(app: Hono<Env>, registry: Registry): void {
   const { store } = registry;
 
-  for (const path of ["/config", "/config/:subject"] as const) {
-    app.get(path, async (context) => {
+  for (const [path, api] of [
+    ["/config", globalSettings],
+    ["/config/:subject", subjectSettings],
+  ] as const) {
+    app.get(path, described(api.getLevel), async (context) => {
       const own = await store.read(keyIn(context));
       const global = await inherited(context, registry);
       const level = own?.compatibility ?? global?.compatibility ?? fallback(context, DEFAULT_COMPATIBILITY);
       return answer(context, levelJson(context, level, own?.normalize ?? global?.normalize));
     });
 
-    app.put(path, async (context) => {
-      const body = await readJson(context.req, LevelBody, RegistryCode.InvalidLevel);
+    app.put(path, described(api.putLevel), async (context) => {
+      const body = await readJson(context.req, api.putLevel.body, RegistryCode.InvalidLevel);
       const change: Change = {
         ...(typeof body.compatibility === "string" && { compatibility: body.compatibility }),
         ...(typeof body.normalize === "boolean" && { normalize: body.normalize }),
@@ -52,7 +45,7 @@ export function settingsRoutes(app: Hono<Env>, registry: Registry): void {
       return answer(context, change);
     });
 
-    app.delete(path, async (context) => {
+    app.delete(path, described(api.deleteLevel), async (context) => {
       const own = await store.read(keyIn(context));
       const level = own?.compatibility ?? fallback(context, DEFAULT_COMPATIBILITY);
       const before = levelJson(context, level, own?.normalize);
@@ -61,8 +54,11 @@ export function settingsRoutes(app: Hono<Env>, registry: Registry): void {
     });
   }
 
-  for (const path of ["/mode", "/mode/:subject"] as const) {
-    app.get(path, async (context) => {
+  for (const [path, api] of [
+    ["/mode", globalSettings],
+    ["/mode/:subject", subjectSettings],
+  ] as const) {
+    app.get(path, described(api.getMode), async (context) => {
       const own = await store.read(keyIn(context));
       const global = await inherited(context, registry);
       const mode = own?.mode ?? global?.mode ?? fallback(context, "READWRITE");
@@ -70,15 +66,15 @@ export function settingsRoutes(app: Hono<Env>, registry: Registry): void {
       return answer(context, { mode });
     });
 
-    app.put(path, async (context) => {
-      const { mode } = await readJson(context.req, ModeBody, RegistryCode.InvalidMode);
+    app.put(path, described(api.putMode), async (context) => {
+      const { mode } = await readJson(context.req, api.putMode.body, RegistryCode.InvalidMode);
       // Ids of somebody's choice beside ids that were given away could be one and the same.
       if (mode === "IMPORT" && !flag(context.req, "force")) await refuseExisting(context, registry);
       await set(context, registry, { mode });
       return answer(context, { mode });
     });
 
-    app.delete(path, async (context) => {
+    app.delete(path, described(api.deleteMode), async (context) => {
       const own = await store.read(keyIn(context));
       const mode = own?.mode ?? fallback(context, "READWRITE");
       if (mode === undefined) throw notSet(context, RegistryCode.NoSubjectMode, "mode");

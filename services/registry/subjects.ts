@@ -1,6 +1,6 @@
 import type { Context, Hono } from "hono";
 import type { SchemaSubject, SchemaVersion } from "../../gen/shop/registry/v1/schema_subject_pb.ts";
-import { type Env, requestDeadline } from "../../lib/mod.ts";
+import { described, type Env, requestDeadline } from "../../lib/mod.ts";
 import {
   normalizes,
   RegistryCode,
@@ -10,6 +10,7 @@ import {
 } from "../../nats/mod.ts";
 import { describe } from "../../schemas/mod.ts";
 import { answer, answerText } from "./answer.ts";
+import * as api from "./api.ts";
 import { toCandidate } from "./candidate.ts";
 import type { Registry } from "./registry.ts";
 import { count, findVersion, flag, readSchema, subjectIn, versionIn } from "./request.ts";
@@ -19,7 +20,7 @@ import { schemaJson, textIn } from "./schemas.ts";
 export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
   const { store, mirror } = registry;
 
-  app.get("/subjects", async (context) => {
+  app.get("/subjects", described(api.listSubjects), async (context) => {
     const { req } = context;
     // Clients write the default context, which is the only one, and all contexts, in front of it.
     const prefix = (req.query("subjectPrefix") ?? "").replace(/^:[.*]:/, "");
@@ -32,7 +33,7 @@ export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
     return answer(context, subjects.slice(offset, limit < 0 ? undefined : offset + limit));
   });
 
-  app.post("/subjects/:subject", async (context) => {
+  app.post("/subjects/:subject", described(api.lookUpSchema), async (context) => {
     const subject = subjectIn(context.req);
     const sent = await readSchema(context.req);
     const doc = await store.subject(subject);
@@ -49,11 +50,11 @@ export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
     );
   });
 
-  app.delete("/subjects/:subject", async (context) => {
+  app.delete("/subjects/:subject", described(api.deleteSubject), async (context) => {
     return answer(context, await remove(context, registry, undefined));
   });
 
-  app.get("/subjects/:subject/versions", async (context) => {
+  app.get("/subjects/:subject/versions", described(api.listVersions), async (context) => {
     const subject = subjectIn(context.req);
     const versions = (await store.subject(subject))?.versions.filter(shownVersions(context)) ?? [];
     if (versions.length === 0) throw subjectNotFound(subject);
@@ -63,7 +64,7 @@ export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
     );
   });
 
-  app.post("/subjects/:subject/versions", async (context) => {
+  app.post("/subjects/:subject/versions", described(api.registerSchema), async (context) => {
     const subject = subjectIn(context.req);
     const { id, version, ...sent } = await readSchema(context.req);
     const candidate = await toCandidate({ ...sent, normalize: await normalize(context, registry) }, registry);
@@ -90,25 +91,29 @@ export function subjectRoutes(app: Hono<Env>, registry: Registry): void {
     }
   });
 
-  app.get("/subjects/:subject/versions/:version", async (context) => {
+  app.get("/subjects/:subject/versions/:version", described(api.getVersion), async (context) => {
     return answer(context, versionJson(context, await chosen(context, registry)));
   });
 
-  app.get("/subjects/:subject/versions/:version/schema", async (context) => {
+  app.get("/subjects/:subject/versions/:version/schema", described(api.getVersionText), async (context) => {
     const { stored } = await chosen(context, registry);
     return answerText(context, textIn(context, stored));
   });
 
-  app.get("/subjects/:subject/versions/:version/referencedby", async (context) => {
-    const { version } = await chosen(context, registry);
-    const ids = new Set(version.referrers.map(({ id }) => id));
-    return answer(
-      context,
-      [...ids].sort((a, b) => a - b),
-    );
-  });
+  app.get(
+    "/subjects/:subject/versions/:version/referencedby",
+    described(api.listReferrers),
+    async (context) => {
+      const { version } = await chosen(context, registry);
+      const ids = new Set(version.referrers.map(({ id }) => id));
+      return answer(
+        context,
+        [...ids].sort((a, b) => a - b),
+      );
+    },
+  );
 
-  app.delete("/subjects/:subject/versions/:version", async (context) => {
+  app.delete("/subjects/:subject/versions/:version", described(api.deleteVersion), async (context) => {
     const subject = subjectIn(context.req);
     const wanted = versionIn(context.req);
     const doc = await store.subject(subject);

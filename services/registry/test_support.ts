@@ -8,6 +8,8 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Hono } from "hono";
 import { createApp, createLog, createMetrics, type Env } from "../../lib/mod.ts";
 import { applyTopology, SCHEMAS, SCHEMAS_STREAM, SchemaStore, type Topology } from "../../nats/mod.ts";
+// biome-ignore lint/style/noRestrictedImports: no part of the service, but what its tests start it with
+import { checked } from "../../test/support/openapi.ts";
 import { MAX_REGISTRY_BODY_BYTES, routes } from "./app.ts";
 import { Compiler } from "./compiler.ts";
 import { Mirror } from "./mirror.ts";
@@ -81,7 +83,7 @@ export function openApp(
   const store = new SchemaStore(connection, { source: "/services/registry", log });
   const registry = { store, mirror: new Mirror(connection), compiler: new Compiler(folder) };
   const ground = { log, metrics: createMetrics("registry"), maxBodyBytes: MAX_REGISTRY_BODY_BYTES };
-  const app = routes(createApp(ground), { ...registry, registryToken, operatorToken: "operator" });
+  const app = checked(routes(createApp(ground), { ...registry, registryToken, operatorToken: "operator" }));
   return { app, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() };
 }
 

@@ -36,7 +36,7 @@ export function checkOf(document: {
     if (response.content === undefined) return;
     const type = answer.headers.get("content-type")?.split(";", 1)[0] ?? "";
     if (response.content[type] === undefined) throw new Error(`${where}: the type ${type} is not described`);
-    if (!type.endsWith("json")) return;
+    if (!type.endsWith("json") || response.content[type].schema === undefined) return;
     const place = [
       "paths",
       template,
