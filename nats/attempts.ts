@@ -1,11 +1,13 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { JsMsg } from "@nats-io/jetstream";
+import { type ConsumerName, nameOf } from "./consumer_name.ts";
 import { type Contract, decode, splitSubject } from "./contracts/contract.ts";
 import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import type { Incoming } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { isUnavailable } from "./link.ts";
 import { backoffMs } from "./pause.ts";
+import type { Place } from "./replays.ts";
 import { fieldsOf, finish, parkAway, type Settling } from "./settle.ts";
 import { failWith, inEffectSpan } from "./spans.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
@@ -15,6 +17,7 @@ import { Turns } from "./turns.ts";
 export interface AttemptsOptions extends Settling {
   readonly ledger: Ledger;
   readonly handlers: readonly AnyHandler[];
+  readonly consumers: readonly (ConsumerName & { readonly effects?: string | undefined })[];
   /** Aborts when no more work is taken: what fails from then on is given back. */
   readonly stopping: AbortSignal;
   /** Aborts when no more work is done. */
@@ -28,10 +31,10 @@ export interface AttemptsOptions extends Settling {
 }
 
 /**
- * What became of a delivery: `done` and `dead` are acknowledged; `retry` was asked for by its handler, `error` failed, and
- * `stopped` was given back by a process that ends. Those come again.
+ * What became of a delivery: `done`, `dead` and `replayed` (before, and not handled again) are acknowledged; `retry` was
+ * asked for by its handler, `error` failed, and `stopped` was given back by a process that ends. Those come again.
  */
-export type AttemptOutcome = "done" | "dead" | "retry" | "error" | "stopped";
+export type AttemptOutcome = "done" | "dead" | "replayed" | "retry" | "error" | "stopped";
 
 /** A handler that throws this often for one message is not going to stop. */
 export const MAX_THROWS = 5;
@@ -42,21 +45,35 @@ const MAX_COUNTED = 10_000;
 export class Attempts {
   readonly #options: AttemptsOptions;
   readonly #handlers: ReadonlyMap<string, AnyHandler>;
+  /** Names of the consumers whose messages are handled once, be they replayed. */
+  readonly #once: ReadonlySet<string>;
   readonly #throws = new Map<string, number>();
   readonly #turns = new Turns();
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
     this.#handlers = new Map(options.handlers.map((handler) => [handler.contract.subject, handler]));
+    this.#once = new Set(options.consumers.filter(({ effects }) => effects !== undefined).map(nameOf));
   }
 
-  /** Handles one delivery. Never rejects for what a handler does. */
-  async attempt(incoming: Incoming): Promise<AttemptOutcome> {
+  /**
+   * Handles one delivery. Never rejects for what a handler does.
+   * @param place Undefined if nobody knows whether it is a replay: it comes again then.
+   */
+  async attempt(incoming: Incoming, place: Place | undefined): Promise<AttemptOutcome> {
     const { disturb } = this.#options;
     const hindered = disturb && (await this.#hindered(incoming, disturb));
     if (hindered !== undefined) return hindered;
+    if (place === undefined) {
+      incoming.msg.nak(backoffMs(incoming.msg.info.deliveryCount));
+      return "error";
+    }
+    if (place.replayed && this.#isSettled(incoming, place)) {
+      incoming.msg.ack();
+      return "replayed";
+    }
     try {
-      const outcome = await this.#handle(incoming);
+      const outcome = await this.#handle(incoming, place);
       if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(incoming.msg));
       return outcome;
     } catch (cause) {
@@ -82,7 +99,16 @@ export class Attempts {
     return "stopped";
   }
 
-  async #handle(incoming: Incoming): Promise<AttemptOutcome> {
+  /**
+   * Whether nothing is left to be done about what comes as a replay: it may have had an effect, or it was parked, and what
+   * becomes of it now is said of its dead letter.
+   */
+  #isSettled({ msg }: Incoming, { parked }: Place): boolean {
+    const { stream, consumer: name } = msg.info;
+    return parked || this.#once.has(nameOf({ stream, name }));
+  }
+
+  async #handle(incoming: Incoming, place: Place): Promise<AttemptOutcome> {
     if (incoming.forged) return this.#park(incoming, "not written by the owner of its stream");
     const { prefix, id } = splitSubject(incoming.subject);
     const handler = this.#handlers.get(prefix);
@@ -107,26 +133,27 @@ export class Attempts {
     } catch (cause) {
       return this.#park(incoming, `cannot be decoded as ${handler.contract.schema.typeName}: ${cause}`);
     }
-    if (handler.perform === undefined) return this.#run(incoming, handler, value, id);
-    return this.#turns.take(id, () => this.#run(incoming, handler, value, id));
+    const decoded = { value, id, place };
+    if (handler.perform === undefined) return this.#run(incoming, handler, decoded);
+    return this.#turns.take(id, () => this.#run(incoming, handler, decoded));
   }
 
   /** Decides and commits, performs the effect if there is one and concludes, until nothing is left; then settles. */
   async #run(
     incoming: Incoming,
     handler: AnyHandler,
-    value: MessageShape<DescMessage>,
-    id: string,
+    { value, id, place }: { value: MessageShape<DescMessage>; id: string; place: Place },
   ): Promise<AttemptOutcome> {
     const { msg, seq, storedAt, trace, letter } = incoming;
-    // What was redriven has been tried before, by the consumer that parked it.
-    const attempt = msg.info.deliveryCount + (letter === undefined ? 0 : 1);
+    // What was redriven has been tried before, by the consumer that parked it; what was delivered before a reset, too.
+    const attempt = msg.info.deliveryCount + (letter === undefined && !place.tried ? 0 : 1);
     const delivery = (): Delivery => ({
       id,
       now: this.#options.now?.() ?? new Date(),
       storedAt,
       seq,
       attempt,
+      replayed: place.replayed,
       trace,
     });
     const keys = handler.keys(value, id);

@@ -141,6 +141,8 @@ function foreignPublishes(me: string): string[] {
           : [`$JS.API.CONSUMER.INFO.${stream}.${service}`]),
       ]),
     ...foreignKeys(me),
+    ...manage("KV_REPLAYS"),
+    ...consumers.map(({ stream, service }) => `$KV.REPLAYS.${stream}.${service}`),
     ...services.filter((it) => it !== me).map((it) => `${inboxOf(it)}.guess`),
     ..."$JS.API.INFO $JS.API.STREAM.LIST $JS.API.STREAM.NAMES $JS.API.META.LEADER.STEPDOWN".split(" "),
     ..."$SYS.REQ.SERVER.PING $KV.x.y _INBOX.guess watch.checkout.state.o1 anything.else".split(" "),

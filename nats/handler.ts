@@ -29,6 +29,11 @@ export interface Delivery {
   seq: number;
   /** 1 for the first delivery, and more for a message that has been tried before, be it by the consumer that parked it. */
   attempt: number;
+  /**
+   * Whether it was handled before, by an operator's mark and not by the state. What decides by its state, as everybody
+   * should, need not look. Always false where a consumer has `effects`: its replays are not handled.
+   */
+  replayed: boolean;
   trace: TraceContext;
 }
 

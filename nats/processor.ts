@@ -3,11 +3,13 @@ import type { JetStreamClient, JsMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import { Attempts, type MAX_THROWS } from "./attempts.ts";
 import type { Log } from "./connection.ts";
+import type { ConsumerName } from "./consumer_name.ts";
 import { type Contract, splitSubject } from "./contracts/contract.ts";
 import type { AnyHandler } from "./handler.ts";
 import { type Incoming, incomingOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
-import { type ConsumerName, Pulls } from "./pulls.ts";
+import { Pulls } from "./pulls.ts";
+import { Replays } from "./replays.ts";
 import { fieldsOf } from "./settle.ts";
 import { endProcess, startProcess } from "./spans.ts";
 import { isSampled } from "./trace.ts";
@@ -15,8 +17,8 @@ import type { Tracer } from "./tracer.ts";
 
 export interface ProcessorOptions {
   service: string;
-  /** Durable pull consumers, which must exist. */
-  consumers: readonly ConsumerName[];
+  /** Durable pull consumers, which must exist. What is replayed to one with `effects` is not handled again. */
+  consumers: readonly (ConsumerName & { readonly effects?: string | undefined })[];
   handlers: readonly AnyHandler[];
   log: Log;
   /** Nothing is taken before it resolves, nor if it rejects. Default: at once. */
@@ -68,10 +70,14 @@ const DRAIN_MS = 1_000;
  * {@linkcode MAX_THROWS} times, is parked as a dead letter and acknowledged. Nothing is ever acknowledged for having failed.
  * A dead letter that an operator redrives comes back by the service's consumer of `DEAD_LETTER`, and is handled like any other
  * message.
+ *
+ * What is replayed (`ops replay`) is handled again where that has no effect outside the shop, and else acknowledged without
+ * being handled: nothing is captured, shipped or sent again, whatever the state has kept of it.
  */
 export class Processor implements AsyncDisposable {
   readonly #options: ProcessorOptions;
   readonly #pulls: Pulls;
+  readonly #replays: Replays;
   readonly #attempts: Attempts;
   /** No more work is taken. */
   readonly #stopping = new AbortController();
@@ -86,7 +92,13 @@ export class Processor implements AsyncDisposable {
     const { consumers, log, opened } = options;
     const [stopping, stopped] = [this.#stopping.signal, this.#stopped.signal];
     this.#attempts = new Attempts({ ...options, connection, ledger, stopping, stopped });
-    this.#pulls = new Pulls(js, { log, receive: (msg) => void this.#receive(msg) });
+    this.#replays = new Replays(connection, { log });
+    this.#pulls = new Pulls(js, {
+      log,
+      receive: (msg) => void this.#receive(msg),
+      beforePull: (consumer) => this.#replays.refresh(consumer),
+      beforeReceive: (consumer) => this.#replays.ready(consumer),
+    });
     if (opened === undefined) this.#pulls.begin(consumers);
     else
       opened.then(
@@ -113,7 +125,8 @@ export class Processor implements AsyncDisposable {
     // that deliveries come to an end by themselves: where messages wait, as soon as the pull is used up.
     const drained = performance.now() + DRAIN_MS;
     this.#lastDelivery = performance.now();
-    const quiet = () => this.#underWay.size === 0 && performance.now() > this.#lastDelivery + QUIET_MS;
+    const quiet = () =>
+      this.#pulls.idle && this.#underWay.size === 0 && performance.now() > this.#lastDelivery + QUIET_MS;
     while (this.#pulls.open > 0 && !quiet() && performance.now() < drained) await sleep(10);
     this.#pulls.stop();
     while (this.#underWay.size > 0 && performance.now() < deadline) await sleep(10);
@@ -135,6 +148,8 @@ export class Processor implements AsyncDisposable {
     const started = performance.now();
     this.#lastDelivery = started;
     this.#underWay.set(msg, started);
+    // At once: what is known of replays is trusted for a while only.
+    const place = this.#replays.placeOf(msg);
     const arrived = incomingOf(msg, this.#options.log);
     if (arrived === undefined) {
       msg.ack();
@@ -144,7 +159,7 @@ export class Processor implements AsyncDisposable {
     const incoming = this.#traced(arrived);
     let outcome = "error";
     try {
-      outcome = await this.#attempts.attempt(incoming);
+      outcome = await this.#attempts.attempt(incoming, place);
     } finally {
       this.#underWay.delete(msg);
       if (incoming.span !== undefined) endProcess(incoming.span, outcome);

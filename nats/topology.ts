@@ -21,6 +21,12 @@ export interface ConsumerSpec {
   readonly stream: string;
   readonly service: string;
   readonly contracts: readonly Contract[];
+  /**
+   * What handling its messages does outside the shop that cannot be taken back, in a word or two: `mails`. What is replayed
+   * to such a consumer is not handled again. Default: nothing; replays are handled as always, and change nothing, since the
+   * state shows what was decided.
+   */
+  readonly effects?: string;
   /** Reads, instead of contracts, what becomes of the service's own dead letters: redriven ones come back by it. */
   readonly deadLetters?: boolean;
   /**
@@ -75,6 +81,12 @@ export interface Topology {
   /** Default: none. */
   readonly views?: readonly ViewSpec[];
 }
+
+/** Bucket of what was replayed, by consumer: `<stream>.<service>`. */
+export const REPLAYS = "REPLAYS";
+
+/** What a consumer of dead letters does, of a service that has no effects of its own. */
+const REDRIVEN = "redriven messages";
 
 const streams: readonly StreamSpec[] = [
   { name: "ORDER", prefix: "order", owner: "order", description: "What customers asked for" },
@@ -140,15 +152,26 @@ const consumers: readonly ConsumerSpec[] = withDeadLetters([
   },
   { service: "coordinator", stream: "CHECKOUT", contracts: [shop.deadlinePassed] },
   { service: "inventory", stream: "CHECKOUT", contracts: [shop.reserveStock, shop.releaseStock] },
-  { service: "payment", stream: "CHECKOUT", contracts: [shop.chargePayment, shop.refundPayment] },
+  {
+    service: "payment",
+    stream: "CHECKOUT",
+    contracts: [shop.chargePayment, shop.refundPayment],
+    effects: "captures and refunds",
+  },
   { service: "fraud", stream: "CHECKOUT", contracts: [shop.screenOrder, shop.closeReview] },
   { service: "fraud", stream: "FRAUD", contracts: [shop.reviewDue] },
-  { service: "fulfillment", stream: "CHECKOUT", contracts: [shop.fulfillOrder] },
-  { service: "notification", stream: "ORDER", contracts: [shop.orderCreated] },
+  {
+    service: "fulfillment",
+    stream: "CHECKOUT",
+    contracts: [shop.fulfillOrder],
+    effects: "shipments and activations",
+  },
+  { service: "notification", stream: "ORDER", contracts: [shop.orderCreated], effects: "mails" },
   {
     service: "notification",
     stream: "CHECKOUT",
     contracts: [shop.checkoutCompleted, shop.checkoutCancelled],
+    effects: "mails",
   },
   {
     service: "analytics",
@@ -190,19 +213,21 @@ const consumers: readonly ConsumerSpec[] = withDeadLetters([
   { service: "analytics", stream: "NOTIFICATION", contracts: [shop.mail], projection: true },
 ]);
 
-/** Whoever can park a message gets it back when it is redriven. */
+/**
+ * Whoever can park a message gets it back when it is redriven. That is an effect of the operator's wish, once for each:
+ * a redriven message that was dealt with was handled, or parked again and perhaps discarded since, and a replay of the wish
+ * must not overrule that.
+ */
 export function withDeadLetters(consumers: readonly ConsumerSpec[]): ConsumerSpec[] {
-  // Of each service, one of its consumers says what kind they all are.
-  const services = new Map(consumers.map(({ service, projection = false }) => [service, projection]));
+  const services = Map.groupBy(consumers, ({ service }) => service);
   return [
     ...consumers,
-    ...[...services].map(([service, projection]) => ({
-      service,
-      stream: "DEAD_LETTER",
-      contracts: [],
-      deadLetters: true,
-      projection,
-    })),
+    ...[...services].map(([service, own]) => {
+      const effects = own.find((spec) => spec.effects !== undefined)?.effects ?? REDRIVEN;
+      // Of each service, one of its consumers says what kind they all are.
+      const projection = own.some((spec) => spec.projection === true);
+      return { service, stream: "DEAD_LETTER", contracts: [], deadLetters: true, effects, projection };
+    }),
   ];
 }
 
@@ -230,6 +255,7 @@ const views: readonly ViewSpec[] = [
 
 const buckets: readonly BucketSpec[] = [
   { name: SCHEMAS, owner: "registry", description: "What the messages of all streams look like" },
+  { name: REPLAYS, owner: undefined, description: "Up to where each consumer's messages were replayed" },
   { name: "FAULTS", owner: undefined, description: "What is set to go wrong, for demonstrations" },
 ];
 
@@ -258,10 +284,12 @@ export function servicesOf({ streams, buckets = [], consumers, views = [] }: Top
 }
 
 /** The consumers of one service, as a processor or a projector takes them. */
-export function consumersOf(service: string): { stream: string; name: string }[] {
+export function consumersOf(
+  service: string,
+): { stream: string; name: string; effects: string | undefined }[] {
   return consumers
     .filter((spec) => spec.service === service)
-    .map((spec) => ({ stream: spec.stream, name: service }));
+    .map(({ stream, effects }) => ({ stream, name: service, effects }));
 }
 
 /**

@@ -1,6 +1,7 @@
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { Command, CommanderError } from "commander";
+import { ReplayError, UnreadableMarkError } from "../nats/mod.ts";
 import { addCatalog } from "./catalog.ts";
 import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
@@ -10,6 +11,7 @@ import { addLag } from "./lag.ts";
 import { addOrder } from "./order.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
+import { addReplay } from "./replay.ts";
 import { addSchema } from "./schema.ts";
 
 /** What a command works with. */
@@ -58,6 +60,7 @@ export async function runOps(
   addLag(program, context);
   addOrder(program, context);
   addReconcile(program, context);
+  addReplay(program, context);
   addSchema(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
@@ -81,7 +84,13 @@ function onInterrupt(): AbortSignal {
 /** One line for what a person can mend; undefined for a bug. */
 function explain(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined;
-  if (cause instanceof UnreachableError) return cause.message;
+  if (
+    cause instanceof UnreachableError ||
+    cause instanceof ReplayError ||
+    cause instanceof UnreadableMarkError
+  ) {
+    return cause.message;
+  }
   if (cause instanceof JetStreamApiError || cause instanceof JetStreamError) {
     return `Cannot go on: the server says: ${cause.message}`;
   }

@@ -292,7 +292,7 @@ function schemaOf(value: Value): DescMessage {
 }
 
 function deliveryOf({ subject }: Sent, now: Date) {
-  return { id: splitSubject(subject).id, now, storedAt: NOW, seq: 1, attempt: 1, trace };
+  return { id: splitSubject(subject).id, now, storedAt: NOW, seq: 1, attempt: 1, replayed: false, trace };
 }
 
 const trace = newTrace();

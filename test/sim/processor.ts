@@ -66,6 +66,7 @@ export class SimProcessor {
       storedAt: dateOf(at),
       seq,
       attempt,
+      replayed: false,
       trace,
     });
     const keys = handler.keys(data as never, id);

@@ -9,6 +9,7 @@ export const firstDelivery: Delivery = {
   storedAt: new Date("2026-01-01T00:00:00Z"),
   seq: 1,
   attempt: 1,
+  replayed: false,
   trace: newTrace(),
 };
 
