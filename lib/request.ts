@@ -43,22 +43,8 @@ export function readQuery<S extends z.ZodRawShape>(
 
 /** Parameters of a list that is read page by page: `limit`, and `cursor`, which is read as a sequence, 1 without one. */
 export function paging(options: { limit: number; max: number }) {
-  const { limit, max } = options;
   return {
-    limit: z
-      .string()
-      .refine(
-        (text) => /^[1-9]\d{0,5}$/.test(text) && Number(text) <= max,
-        `Must be a number from 1 to ${max}`,
-      )
-      .transform(Number)
-      .default(limit)
-      .meta({
-        type: "integer",
-        minimum: 1,
-        maximum: max,
-        description: `How many a page may have: ${limit} unless told`,
-      }),
+    limit: pageLimit(options),
     cursor: z
       .string()
       .transform(fromCursor)
@@ -66,6 +52,15 @@ export function paging(options: { limit: number; max: number }) {
       .default(1)
       .meta({ description: "The next_cursor of an earlier page" }),
   };
+}
+
+/** Entries that a page holds at most: `limit` unless the request says otherwise, and `max` whatever it says. */
+export function pageLimit({ limit, max }: { limit: number; max: number }) {
+  return z
+    .string()
+    .refine((text) => /^[1-9]\d{0,5}$/.test(text) && Number(text) <= max, `Must be a number from 1 to ${max}`)
+    .transform(Number)
+    .default(limit);
 }
 
 /** A place in a stream, in a form that nobody is tempted to count on. */

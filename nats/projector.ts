@@ -132,6 +132,8 @@ export class Projector implements AsyncDisposable {
     const { signal } = this.#stopping;
     const positions = new Map(await projection.open(signal));
     for (const consumer of consumers) await this.#rewind(consumer, positions.get(consumer.stream) ?? 0);
+    // Somebody has asked for it meanwhile, and may move the positions.
+    if (this.#held !== undefined) return;
     const session = new Session(signal);
     try {
       this.#session = session;

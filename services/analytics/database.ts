@@ -106,8 +106,9 @@ async function openPGlite<T>({ folder, log }: DatabaseOptions): Promise<Database
 export function isDatabaseDown(cause: unknown): boolean {
   if (!(cause instanceof Error)) return false;
   const { code } = cause as { code?: unknown };
-  // By SQLSTATE: connection, resources, intervention of an operator or a timeout, the system. By Node's names: the network.
-  if (typeof code === "string") return /^(08|53|57|58)...$/.test(code) || /^E[A-Z_]+$/.test(code);
+  // By SQLSTATE: connection, resources, intervention of an operator or a timeout, the system; tables that are not made yet. By
+  // Node's names: the network.
+  if (typeof code === "string") return /^(08|53|57|58)...$|^3F000$|^42P01$|^E[A-Z_]+$/.test(code);
   // What the driver says of a connection that ended or did not answer has no code; what is a bug of ours has its own class.
   return cause.constructor === Error;
 }

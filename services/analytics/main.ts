@@ -1,9 +1,11 @@
 import { join } from "node:path";
 import { connectObserver, keepProjection, run, serveHttp } from "../../lib/mod.ts";
+import { topology } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readAnalyticsConfig } from "./config.ts";
 import { openDatabase } from "./database.ts";
 import { counted } from "./decide.ts";
+import { Rebuild } from "./rebuild.ts";
 import { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
@@ -14,9 +16,21 @@ await run("analytics", async (life) => {
   const folder = join(config.DATA_DIR, "analytics");
   const database = stack.use(await openDatabase<Tables>({ url: config.DATABASE_URL, folder, log }));
   log.info({ database: database.kind }, "database");
-  const store = new Store(database);
-  keepProjection(service, store, { config, contracts: counted, ...life });
-  await serveHttp(service, { port: config.ANALYTICS_PORT, portVariable: "ANALYTICS_PORT" }, (app) =>
-    routes(app, { database }),
+  const { projector, gate } = keepProjection(service, new Store(database), {
+    config,
+    contracts: counted,
+    ...life,
+  });
+  const streams = topology.consumers.flatMap(({ service, stream, deadLetters }) => {
+    return service === "analytics" && !deadLetters ? [stream] : [];
+  });
+  const { readable } = gate;
+  const rebuild = stack.use(
+    new Rebuild({ ...service, database, projector, streams, contracts: counted, readable }),
+  );
+  void rebuild.resume();
+  const { ANALYTICS_PORT: port, OPERATOR_TOKEN: operatorToken } = config;
+  await serveHttp(service, { port, portVariable: "ANALYTICS_PORT" }, (app) =>
+    routes(app, { database, projector, rebuild, operatorToken }),
   );
 });

@@ -1,0 +1,238 @@
+import type { NatsConnection } from "@nats-io/transport-node";
+import { sql } from "kysely";
+import {
+  backoffMs,
+  type Contract,
+  type Log,
+  MAX_BATCH,
+  type Projected,
+  type Projector,
+  pause,
+  type ReadProjectedOptions,
+  readPage,
+  readProjected,
+  type StoredMessage,
+} from "../../nats/mod.ts";
+import type { Database } from "./database.ts";
+import { LIVE, Store } from "./store.ts";
+import type { Tables } from "./tables.ts";
+
+/** Where a projection is built beside the one that answers. That it is there means that a rebuild is under way. */
+const NEXT = "analytics_next";
+/** What answered until it was replaced, until it is removed. */
+const OLD = "analytics_old";
+
+export interface RebuildOptions {
+  connection: NatsConnection;
+  database: Database<Tables>;
+  /** What keeps the projection that answers. */
+  projector: Pick<Projector, "hold">;
+  /** Streams of which something is counted. */
+  streams: readonly string[];
+  contracts: readonly Contract[];
+  readable: ReadProjectedOptions["readable"];
+  log: Log;
+}
+
+export interface RebuildProgress {
+  startedAt: Date;
+  /** Messages of all streams that it has read, and that there are; a moment old. */
+  read: number;
+  total: number;
+}
+
+export interface RebuildEnd {
+  startedAt: Date;
+  endedAt: Date;
+}
+
+/**
+ * Counts everything anew beside the projection that answers, which goes on meanwhile, and then takes its place in one
+ * transaction: who asks sees the one or the other, and each of them whole.
+ *
+ * What is built is as durable as what answers, with positions of its own: a process that is killed goes on where it was. No
+ * consumer is involved: the streams are read page by page, by Direct Get.
+ */
+export class Rebuild implements AsyncDisposable {
+  readonly #options: RebuildOptions;
+  readonly #contracts: ReadonlyMap<string, Contract>;
+  readonly #stopping = new AbortController();
+  #running: Promise<void> | undefined;
+  #progress: RebuildProgress | undefined;
+  #last: RebuildEnd | undefined;
+
+  constructor(options: RebuildOptions) {
+    this.#options = options;
+    this.#contracts = new Map(options.contracts.map((contract) => [contract.subject, contract]));
+  }
+
+  get progress(): RebuildProgress | undefined {
+    return this.#progress;
+  }
+
+  /** The one that this process has ended last. */
+  get last(): RebuildEnd | undefined {
+    return this.#last;
+  }
+
+  /** @returns False if one is under way. */
+  start(): boolean {
+    if (this.#running !== undefined) return false;
+    this.#running = this.#run({ fresh: true });
+    return true;
+  }
+
+  /** Goes on with what a process before this one has not ended, if there is such. */
+  async resume(): Promise<void> {
+    const { database, log } = this.#options;
+    const { signal } = this.#stopping;
+    for (let failures = 1; !signal.aborted; failures++) {
+      try {
+        if (this.#running !== undefined || !(await this.#exists(NEXT))) return;
+        await database.turn(signal);
+        log.info({}, "going on with a rebuild");
+        this.#running ??= this.#run({ fresh: false });
+        return;
+      } catch (cause) {
+        log.info({ err: cause }, "cannot tell whether a rebuild is under way, trying again");
+        await pause(backoffMs(failures), signal);
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+  }
+
+  async #run({ fresh }: { fresh: boolean }): Promise<void> {
+    const { log } = this.#options;
+    const { signal } = this.#stopping;
+    const startedAt = new Date();
+    this.#progress = { startedAt, read: 0, total: 0 };
+    let emptied = !fresh;
+    try {
+      for (let failures = 0; ; ) {
+        try {
+          if (!emptied) await this.#drop(NEXT);
+          emptied = true;
+          await this.#build(() => (failures = 0));
+          this.#last = { startedAt, endedAt: new Date() };
+          log.info(this.#progress, "the projection is rebuilt");
+          return;
+        } catch (cause) {
+          // The next start goes on with it.
+          if (signal.aborted) return;
+          failures += 1;
+          log.warn({ err: cause, failures }, "the rebuild pauses");
+          await pause(backoffMs(failures), signal);
+        }
+      }
+    } finally {
+      this.#progress = undefined;
+      this.#running = undefined;
+    }
+  }
+
+  async #build(onProgress: () => void): Promise<void> {
+    const { database, projector, streams } = this.#options;
+    const { signal } = this.#stopping;
+    const next = new Store(database, { schema: NEXT });
+    const positions = new Map(await next.open(signal));
+    const state = { next, positions, onProgress };
+    // What comes meanwhile is little by then, and read while nothing else is counted.
+    while ((await this.#pass(streams, state)) > MAX_BATCH) signal.throwIfAborted();
+    await projector.hold(async () => {
+      const live = await new Store(database).positions();
+      for (const stream of streams) {
+        while ((positions.get(stream) ?? 0) < (live.get(stream) ?? 0)) await this.#page(stream, state);
+      }
+      await this.#swap();
+    });
+    await this.#drop(OLD);
+  }
+
+  /** One page of each stream after the other. @returns How many messages there are still to read, at least. */
+  async #pass(streams: readonly string[], state: Building): Promise<number> {
+    let left = 0;
+    let read = 0;
+    for (const stream of streams) {
+      left += await this.#page(stream, state);
+      read += state.positions.get(stream) ?? 0;
+    }
+    if (this.#progress !== undefined) Object.assign(this.#progress, { read, total: read + left });
+    return left;
+  }
+
+  /** @returns How many messages of the stream there are behind the page. */
+  async #page(stream: string, { next, positions, onProgress }: Building): Promise<number> {
+    const from = positions.get(stream) ?? 0;
+    const { messages: page, pending } = await readPage(this.#options.connection, stream, { from: from + 1 });
+    const last = page.at(-1);
+    if (last === undefined) return 0;
+    const messages: Projected[] = [];
+    const parked: { stream: string; seq: number }[] = [];
+    for (const message of page) {
+      const read = await this.#read(stream, message);
+      if (read === "unreadable") parked.push({ stream, seq: message.seq });
+      else if (read !== undefined) messages.push(read);
+    }
+    const advance = new Map([[stream, { from, to: last.seq }]]);
+    await next.apply({ messages, parked, advance });
+    positions.set(stream, last.seq);
+    onProgress();
+    return pending;
+  }
+
+  async #read(stream: string, message: StoredMessage): Promise<Projected | "unreadable" | undefined> {
+    const { subject, seq, timeMs, data, headers, forged } = message;
+    if (!this.#isCounted(subject)) return undefined;
+    const { readable, log } = this.#options;
+    const dataSchema = headers.get("ce-dataschema");
+    const read = await readProjected(
+      { subject, data, dataSchema, forged },
+      { contracts: this.#contracts, readable },
+    );
+    if (read.kind === "unreadable") {
+      log.warn({ stream, seq, subject, error: read.error }, "left out of the rebuild");
+      return "unreadable";
+    }
+    const { contract, id, value } = read;
+    return { contract, id, value, stream, seq, storedAt: new Date(timeMs), redriven: false };
+  }
+
+  #isCounted(subject: string): boolean {
+    const end = subject.indexOf(".", subject.indexOf(".") + 1);
+    return this.#contracts.has(subject.slice(0, end));
+  }
+
+  /** Letters were counted with the messages that they bring back, as far as this build can read them. */
+  async #swap(): Promise<void> {
+    const { db } = this.#options.database;
+    await this.#drop(OLD);
+    await db.transaction().execute(async (transaction) => {
+      await sql`UPDATE ${sql.table(`${NEXT}.positions`)} n SET position = l.position
+        FROM ${sql.table(`${LIVE}.positions`)} l WHERE l.stream = n.stream AND n.position < l.position`.execute(
+        transaction,
+      );
+      await sql`ALTER SCHEMA ${sql.id(LIVE)} RENAME TO ${sql.id(OLD)}`.execute(transaction);
+      await sql`ALTER SCHEMA ${sql.id(NEXT)} RENAME TO ${sql.id(LIVE)}`.execute(transaction);
+    });
+  }
+
+  async #drop(schema: string): Promise<void> {
+    await this.#options.database.db.schema.dropSchema(schema).ifExists().cascade().execute();
+  }
+
+  async #exists(schema: string): Promise<boolean> {
+    const { db } = this.#options.database;
+    const found = await sql`SELECT 1 FROM pg_namespace WHERE nspname = ${schema}`.execute(db);
+    return found.rows.length > 0;
+  }
+}
+
+interface Building {
+  readonly next: Store;
+  readonly positions: Map<string, number>;
+  readonly onProgress: () => void;
+}
