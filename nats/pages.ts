@@ -25,8 +25,10 @@ export interface Page {
 export interface PageOptions {
   /** Default: all subjects of the stream. A filter costs the server a fifth more. */
   subject?: string;
-  /** Sequence of the first message that may be in it. */
-  from: number;
+  /** Sequence of the first message that may be in it. Default: the first there is. */
+  from?: number;
+  /** Instead of `from`: nothing that was stored before this. */
+  since?: Date;
   /** Default and maximum: {@linkcode MAX_PAGE}. */
   limit?: number;
 }
@@ -43,13 +45,51 @@ const PAGE_TIMEOUT_MS = 10_000;
  *
  * @throws {Error} If the server does not answer in time, or nobody does: `isUnavailable()` knows it.
  */
-export async function readPage(
+export function readPage(
   connection: NatsConnection,
   stream: string,
-  { subject = ">", from, limit = MAX_PAGE }: PageOptions,
+  { subject = ">", from = 1, since, limit = MAX_PAGE }: PageOptions,
 ): Promise<Page> {
-  const request = JSON.stringify({ seq: from, next_by_subj: subject, batch: Math.min(limit, MAX_PAGE) });
-  const answers = await connection.requestMany(`$JS.API.DIRECT.GET.${stream}`, request, {
+  const start = since === undefined ? { seq: from } : { start_time: since.toISOString() };
+  const request = { ...start, next_by_subj: subject, batch: Math.min(limit, MAX_PAGE) };
+  return get(connection, stream, { request, what: `${subject} of ${stream}` });
+}
+
+/**
+ * The last message of each of `subjects`, by subject, as some replica has it; a subject that has none is not in it. As
+ * cheap a way of reading as {@linkcode readPage} (multi_last of ADR-31, nats-server 2.11+).
+ *
+ * @param subjects Literal ones, {@linkcode MAX_PAGE} at most.
+ * @throws {RangeError} If there are more.
+ * @throws {Error} If the server does not answer in time, or nobody does: `isUnavailable()` knows it.
+ */
+export async function readLasts(
+  connection: NatsConnection,
+  stream: string,
+  subjects: readonly string[],
+): Promise<Map<string, StoredMessage>> {
+  if (subjects.length > MAX_PAGE) {
+    throw new RangeError(`Cannot read ${subjects.length} subjects of ${stream}: ${MAX_PAGE} is the most`);
+  }
+  const found = new Map<string, StoredMessage>();
+  let wanted = subjects;
+  while (wanted.length > 0) {
+    const request = { multi_last: wanted };
+    const what = `${wanted.length} subjects of ${stream}`;
+    const { messages, pending } = await get(connection, stream, { request, what });
+    for (const message of messages) found.set(message.subject, message);
+    // Bytes are limited, too.
+    wanted = pending > 0 ? wanted.filter((subject) => !found.has(subject)) : [];
+  }
+  return found;
+}
+
+async function get(
+  connection: NatsConnection,
+  stream: string,
+  { request, what }: { request: object; what: string },
+): Promise<Page> {
+  const answers = await connection.requestMany(`$JS.API.DIRECT.GET.${stream}`, JSON.stringify(request), {
     strategy: "timer",
     maxWait: PAGE_TIMEOUT_MS,
     noMux: true,
@@ -61,9 +101,9 @@ export async function readPage(
     if (status === undefined) messages.push(new DirectMessage(block, answer.data));
     else if (status === "204" || status === "404")
       return { messages, pending: messages.at(-1)?.pending ?? 0 };
-    else throw new LinkLostError(`Cannot read ${subject} of ${stream}: the server answers ${status}`);
+    else throw new LinkLostError(`Cannot read ${what}: the server answers ${status}`);
   }
-  throw new LinkLostError(`Cannot read ${subject} of ${stream}: no answer within ${PAGE_TIMEOUT_MS} ms`);
+  throw new LinkLostError(`Cannot read ${what}: no answer within ${PAGE_TIMEOUT_MS} ms`);
 }
 
 class DirectMessage implements StoredMessage {

@@ -3,7 +3,7 @@ import { type Client, startNats } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import { commit, newHeaders } from "./commit.ts";
 import { isUnavailable } from "./link.ts";
-import { readPage } from "./pages.ts";
+import { readLasts, readPage } from "./pages.ts";
 import { viewStored } from "./read.ts";
 
 const stack = new AsyncDisposableStack();
@@ -73,8 +73,42 @@ describe("readPage()", () => {
     expect(messages[0]?.timeMs).toBeGreaterThan(Date.now() - 60_000);
   });
 
+  it("begins at a time", async () => {
+    await store("INVENTORY", ["inventory.item.a", "inventory.item.b"]);
+    const { messages } = await readPage(client.connection, "INVENTORY", { from: 2 });
+    const since = new Date(messages[0]?.timeMs ?? 0);
+    const later = new Date(Date.now() + 60_000);
+    expect((await readPage(client.connection, "INVENTORY", { since })).messages.at(-1)?.seq).toBe(2);
+    expect(await readPage(client.connection, "INVENTORY", { since: later })).toEqual({
+      messages: [],
+      pending: 0,
+    });
+  });
+
   it("says so when there is nobody to answer", async () => {
     const cause = await readPage(client.connection, "NO_SUCH_STREAM", { from: 1 }).catch((cause) => cause);
     expect(isUnavailable(cause)).toBe(true);
+  });
+});
+
+describe("readLasts()", () => {
+  it("reads the last message of each subject that has one, in one answer or several", async () => {
+    const subjects = Array.from({ length: 100 }, (_, n) => `fulfillment.shipped.o${n}`);
+    const data = new Uint8Array(500_000);
+    for (const subject of [...subjects, "fulfillment.shipped.o0"]) {
+      const entry = { subject, data, headers: newHeaders() };
+      expect((await commit(client.connection, "FULFILLMENT", [entry])).kind).toBe("committed");
+    }
+    const found = await readLasts(client.connection, "FULFILLMENT", [...subjects, "fulfillment.shipped.no"]);
+    expect([...found.keys()].toSorted()).toEqual(subjects.toSorted());
+    expect(found.get("fulfillment.shipped.o0")?.seq).toBe(101);
+    expect(found.get("fulfillment.shipped.o7")?.seq).toBe(8);
+    expect(await readLasts(client.connection, "FULFILLMENT", ["fulfillment.shipped.no"])).toEqual(new Map());
+    expect(await readLasts(client.connection, "FULFILLMENT", [])).toEqual(new Map());
+  });
+
+  it("refuses more subjects than the server takes", async () => {
+    const subjects = Array.from({ length: 1_001 }, (_, n) => `fulfillment.shipped.o${n}`);
+    await expect(readLasts(client.connection, "FULFILLMENT", subjects)).rejects.toThrow(RangeError);
   });
 });

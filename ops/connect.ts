@@ -20,7 +20,13 @@ export interface Shop extends AsyncDisposable {
 export async function connectShop(config: OpsConfig): Promise<Shop> {
   let connection: NatsConnection;
   try {
-    connection = await connect({ ...accessOptions(config), name: "ops", timeout: TIMEOUT_MS });
+    connection = await connect({
+      ...accessOptions(config),
+      name: "ops",
+      timeout: TIMEOUT_MS,
+      // A command that goes on for long outlasts a restart of the servers; what is asked meanwhile fails by itself.
+      maxReconnectAttempts: -1,
+    });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new UnreachableError(`Cannot reach NATS at ${config.servers}: ${why}`, { cause });

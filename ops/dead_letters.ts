@@ -15,6 +15,7 @@ import {
   redriveDeadLetters,
 } from "../nats/mod.ts";
 import { letterDetails, letterSummary, outcomeJson } from "../services/monitor/letters.ts";
+import { time } from "./arguments.ts";
 import {
   colour,
   columns,
@@ -238,12 +239,6 @@ function printOutcome(output: Output, { id, outcome, detail }: LetterOutcome): v
 
 function filterOf({ service, type, error, from, to }: FilterFlags): DeadLetterFilter {
   return { service, type, error, from, to };
-}
-
-function time(text: string): Date {
-  const date = new Date(text);
-  if (Number.isNaN(date.getTime())) throw new InvalidArgumentError("It is no time.");
-  return date;
 }
 
 function count(max: number): (text: string) => number {

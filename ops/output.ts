@@ -58,13 +58,32 @@ export function shorten(text: string, indent = 0): string {
   return text.length <= room ? text : `${text.slice(0, room - 1)}…`;
 }
 
-/** How far a long command is: a bar on a terminal, nothing elsewhere, where lines tell. */
+/** How far a long command is: a bar on a terminal; elsewhere nothing, where lines tell, or a line now and then. */
 export interface Progress extends Disposable {
-  step(): void;
+  /** @param count Default: 1. */
+  step(count?: number): void;
 }
 
-export function progress({ err }: Output, what: string, total: number): Progress {
-  if (!err.isTTY || total === 0) return { step: () => undefined, [Symbol.dispose]: () => undefined };
+/** @param options.linesEveryMs Where there is no terminal, a line this often. Default: none. */
+export function progress(
+  { err }: Output,
+  what: string,
+  total: number,
+  { linesEveryMs = Number.POSITIVE_INFINITY }: { linesEveryMs?: number } = {},
+): Progress {
+  if (!err.isTTY || total === 0) {
+    let done = 0;
+    let toldAt = performance.now();
+    return {
+      step: (count = 1) => {
+        done += count;
+        if (performance.now() - toldAt < linesEveryMs) return;
+        toldAt = performance.now();
+        err.write(`${what} ${done}/${total}\n`);
+      },
+      [Symbol.dispose]: () => undefined,
+    };
+  }
   const options: Options = {
     format: `${what} {bar} {value}/{total}, {eta_formatted} to go`,
     stream: err,
@@ -72,5 +91,5 @@ export function progress({ err }: Output, what: string, total: number): Progress
   };
   const bar = new SingleBar(options, Presets.shades_classic);
   bar.start(total, 0);
-  return { step: () => bar.increment(), [Symbol.dispose]: () => bar.stop() };
+  return { step: (count = 1) => bar.increment(count), [Symbol.dispose]: () => bar.stop() };
 }

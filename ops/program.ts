@@ -6,6 +6,7 @@ import { addCatalog } from "./catalog.ts";
 import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
 import { addDeadLetters } from "./dead_letters.ts";
+import { addExport } from "./export.ts";
 import { addFault } from "./fault.ts";
 import { addLag } from "./lag.ts";
 import { addOrder } from "./order.ts";
@@ -20,7 +21,7 @@ export interface Context {
   readonly output: Output;
   /** Connects, does `work`, and ends with what it says. */
   run(work: (shop: Shop) => Promise<ExitCode>): Promise<void>;
-  /** From now on Ctrl-C ends no more than what listens to this. */
+  /** From now on Ctrl-C, and being asked to end in another way, ends no more than what listens to this. */
   interrupted(): AbortSignal;
 }
 
@@ -56,6 +57,7 @@ export async function runOps(
     });
   addCatalog(program, context);
   addDeadLetters(program, context);
+  addExport(program, context);
   addFault(program, context);
   addLag(program, context);
   addOrder(program, context);
@@ -77,7 +79,7 @@ export async function runOps(
 function onInterrupt(): AbortSignal {
   const interrupt = new AbortController();
   // Not just once: where npm runs this, it hands on the signal that the terminal has sent as well.
-  process.on("SIGINT", () => interrupt.abort());
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(name, () => interrupt.abort());
   return interrupt.signal;
 }
 
