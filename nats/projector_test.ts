@@ -158,17 +158,19 @@ describe("a projector", () => {
     expect(sequences()).toEqual(upTo(last));
   });
 
-  it("goes back to its position when a delivery is taken from it", async () => {
-    const first = await send(5);
-    start();
-    await until("these to be counted", () => memory.counted.length >= first);
+  it("goes back to its position when deliveries are taken from it", async () => {
     // Somebody else pulls from the same consumer, and never acknowledges what it gets.
     const thief = await client.js.consumers.get("INBOX", "test");
-    const stolen = thief.fetch({ max_messages: 500, expires: 1_000 });
+    const theft = (async () => {
+      let taken = 0;
+      for await (const _ of await thief.fetch({ max_messages: 50, expires: 5_000 })) taken += 1;
+      return taken;
+    })();
+    await until("the pull", async () => (await client.jsm.consumers.info("INBOX", "test")).num_waiting === 1);
+    const projector = start();
+    await until("it to begin", () => projector.ready);
     const last = await send(100);
-    let taken = 0;
-    for await (const _ of await stolen) taken += 1;
-    expect(taken).toBeGreaterThan(0);
+    expect(await theft).toBeGreaterThan(0);
     await until("all to be counted", () => memory.counted.length >= last, { timeoutMs: 30_000 });
     expect(sequences()).toEqual(upTo(last));
   });
