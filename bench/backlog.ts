@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { type ConsumerSpec, topology } from "../nats/mod.ts";
+import type { ConsumerSpec } from "../nats/mod.ts";
 import { count } from "./report.ts";
+import { measuredConsumers } from "./shop_services.ts";
 import type { Target } from "./target.ts";
 
 /** Messages for each order that may be left to be done after the window. More, and it is a speed that cannot be kept. */
@@ -22,8 +23,8 @@ export interface Backlog {
   readonly unfinished?: number | undefined;
 }
 
-/** The consumers whose work belongs to an order. The monitor, which only looks on, has none. */
-export function workingConsumers(consumers: readonly ConsumerSpec[] = topology.consumers): ConsumerSpec[] {
+/** The consumers whose work belongs to an order. The monitor, which only looks on, has none; those of the analytics wait. */
+export function workingConsumers(consumers: readonly ConsumerSpec[] = measuredConsumers): ConsumerSpec[] {
   return consumers.filter(({ stream }) => stream !== DEAD_LETTER);
 }
 

@@ -1,7 +1,6 @@
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { accessOptions } from "../nats/mod.ts";
-import { services } from "../services/mod.ts";
 import { findNatsServer } from "../tools/nats_server.mjs";
 import { freePorts } from "../tools/ports.ts";
 import { portUses } from "../tools/processes.ts";
@@ -14,6 +13,7 @@ import { openPoster } from "./http.ts";
 import { nodeFlagsSetting } from "./node_flags.ts";
 import { natsServerSetting, openShop } from "./shop.ts";
 import { orderBody, RefusedError, stateOf } from "./shop_orders.ts";
+import { measuredServices, withoutAnalyticsSetting } from "./shop_services.ts";
 import { skus } from "./target.ts";
 import type { StartOptions } from "./targets.ts";
 
@@ -24,7 +24,7 @@ const ASKED_AT_A_TIME = 32;
 /** This shop as `npm start` runs it, with a proxy between inventory and nats-server. */
 export async function startShopSide(options: StartOptions): Promise<Side> {
   await using stack = new AsyncDisposableStack();
-  const uses = portUses(services);
+  const uses = portUses(measuredServices);
   const free = await freePorts(uses.length);
   const ports = Object.fromEntries(uses.map(({ variable }, i) => [variable, free[i] as number]));
   const ledger = stack.use(await startSlowLedger({ port: ports.NATS_PORT as number, prefix: INVENTORY }));
@@ -44,6 +44,7 @@ export async function startShopSide(options: StartOptions): Promise<Side> {
     versions: { "nats-server": findNatsServer().version },
     settings: [
       "As `npm start` runs it, with its own deadlines and retries; nothing is acknowledged before it is synced to the disk.",
+      withoutAnalyticsSetting,
       natsServerSetting,
       nodeFlagsSetting("Every service runs"),
       `Slow: a proxy between inventory and nats-server holds up each write to inventory's ledger for ${SLOW_MS / 1_000} s, as a slow database would, so that its answer to each command comes ${SLOW_MS / 1_000} s late or later. Dead: its process is killed and kept down, and started again.`,

@@ -4,6 +4,7 @@ import { CATCH_UP_MS } from "./growth_monitor.ts";
 import { problemsOf } from "./levels.ts";
 import { type Level, totalCpuMs } from "./measure.ts";
 import { count, number, type Result, table } from "./report.ts";
+import { withoutAnalyticsSetting } from "./shop_services.ts";
 
 /** Per-order cost with the longest history to that with the shortest. */
 const GOAL = 1.2;
@@ -22,6 +23,7 @@ export function growthReport(
     title: "Growth",
     settings: [
       "The shop as `npm start` runs it, one and the same with all histories, and a new one at the end for the first again.",
+      withoutAnalyticsSetting,
       `Closed loop, ${seconds} s for each level after 2 s of warm-up. The load generator runs on the same cores.`,
       "The history: orders that were placed and completed for real, one for each of 100 skus, copied with ids of their own, " +
         "with every message and timer that they had, into all ledgers at once; consumers are put behind it.",

@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { accessOptions, applyTopology } from "../nats/mod.ts";
-import { services } from "../services/mod.ts";
 import { natsServerName } from "../tools/processes.ts";
 import { type Shop, startShop } from "../tools/supervisor.ts";
 import { shopBacklog } from "./backlog.ts";
@@ -11,11 +10,12 @@ import { storeBytes } from "./history_disk.ts";
 import type { Measured } from "./measure.ts";
 import { pidsOf, storedMessages } from "./shop.ts";
 import { openShopOrders, type ShopOrders } from "./shop_orders.ts";
+import { measuredServices } from "./shop_services.ts";
 
 /** A server that was killed may have to read all of its store again. */
 const READY_WITHIN_MS = 30 * 60_000;
 const STARTS = 3;
-const names = services.map(({ name }) => name);
+const names = measuredServices.map(({ name }) => name);
 
 /** The monitor reads everything when it starts: it is looked at by itself, and after the others. */
 export const MONITOR = "monitor";
@@ -37,13 +37,14 @@ export interface ServerStarts {
   readonly killed: Start;
 }
 
-/** A shop with room for `orders` orders, as `npm start` runs it. */
+/** A shop with room for `orders` orders, as `npm start` runs it but for the analytics. */
 export function openLargeShop(
   dataDir: string,
   { orders, signal }: { orders: number; signal: AbortSignal },
 ): Promise<Shop> {
   return startShop({
     dataDir,
+    services: measuredServices,
     ports: "free",
     prepare: async (operator) => void (await applyTopology(operator)),
     logs: { file: join(dataDir, "shop.log") },

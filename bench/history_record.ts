@@ -15,6 +15,7 @@ import {
 import { type OrderTemplate, type Original, templateOf, withRemoved } from "./history.ts";
 import type { Line } from "./history_stock.ts";
 import type { ShopOrders } from "./shop_orders.ts";
+import { measuredConsumers } from "./shop_services.ts";
 import { skus } from "./target.ts";
 
 /** What one real order left behind, by stream. */
@@ -71,12 +72,12 @@ export async function recordOrders(
   }));
 }
 
-/** Resolves when every consumer has read and acknowledged all. */
+/** Resolves when every consumer of what runs has read and acknowledged all. */
 async function quiet(jsm: JetStreamManager): Promise<void> {
   const giveUpAt = performance.now() + QUIET_WITHIN_MS;
   for (;;) {
     const infos = await Promise.all(
-      topology.consumers.map(({ stream, service }) => jsm.consumers.info(stream, service)),
+      measuredConsumers.map(({ stream, service }) => jsm.consumers.info(stream, service)),
     );
     const busy = infos.find(({ num_pending, num_ack_pending }) => num_pending + num_ack_pending > 0);
     if (busy === undefined) return;

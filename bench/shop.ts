@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { accessOptions, applyTopology, topology } from "../nats/mod.ts";
-import { services as shopServices } from "../services/mod.ts";
 import { findNatsServer, type NatsServer } from "../tools/nats_server.mjs";
 import { natsServerName } from "../tools/processes.ts";
 import { StartError } from "../tools/start_error.ts";
@@ -12,6 +11,7 @@ import { shopBacklog } from "./backlog.ts";
 import { fillCatalogue } from "./catalogue.ts";
 import { nodeFlagsSetting } from "./node_flags.ts";
 import { openShopOrders, type ShopOrders } from "./shop_orders.ts";
+import { measuredServices, withoutAnalyticsSetting } from "./shop_services.ts";
 import { tracedCommand } from "./syncs.ts";
 import { skus, type Target } from "./target.ts";
 
@@ -42,7 +42,8 @@ export async function startShopTarget(options: ShopTargetOptions): Promise<Targe
 }
 
 /**
- * A shop on free ports, its logs in its folder, at the level that it logs at by default.
+ * A shop on free ports, its logs in its folder, at the level that it logs at by default; without analytics, unless
+ * `services` says otherwise.
  * @throws {StartError} With the end of the log, whose folder does not outlive this program.
  */
 export async function openShop(
@@ -53,6 +54,7 @@ export async function openShop(
   const log = join(options.dataDir, "shop.log");
   try {
     return await startShop({
+      services: measuredServices,
       natsServer: syncTrace === undefined ? natsServer : traced(natsServer, syncTrace),
       ports: "free",
       prepare: async (operator) => void (await applyTopology(operator)),
@@ -76,12 +78,13 @@ function targetOf(
   parts: { connection: NatsConnection; orders: ShopOrders; close: AsyncDisposableStack },
 ): Target {
   const { connection, orders, close } = parts;
-  const names = [natsServerName, ...shopServices.map(({ name }) => name)];
+  const names = [natsServerName, ...measuredServices.map(({ name }) => name)];
   return {
     name: "shop",
     versions: { "nats-server": findNatsServer().version },
     settings: [
-      `As \`npm start\` runs it: nats-server and ${shopServices.length} services, each its own process under Node's permission model.`,
+      `As \`npm start\` runs it: nats-server and ${measuredServices.length} services, each its own process under Node's permission model.`,
+      withoutAnalyticsSetting,
       "Durable at every step: nothing is acknowledged before it is synced to the disk (`sync_interval: always`), one copy.",
       "What nats-server gathers of a batch before it stores it is in memory where there is a /dev/shm, as under `npm start`.",
       natsServerSetting,
