@@ -1,4 +1,5 @@
 import type { Fault } from "./cascade_side.ts";
+import type { Database } from "./catchup_shop.ts";
 import type { Result } from "./report.ts";
 
 /** What the command line says, for every benchmark; each takes what it needs of it. */
@@ -8,7 +9,7 @@ export interface Options {
   /** Length of each measured window. */
   readonly seconds: number;
   readonly targets: readonly string[];
-  /** Of `checkout` and `accept`: how often all is measured; figures are medians. */
+  /** Of `checkout`, `accept` and `catchup`: how often all is measured; figures are medians. */
   readonly repeat: number;
   /** Whether fsyncs are counted, in a run of its own. */
   readonly syncs: boolean;
@@ -22,6 +23,10 @@ export interface Options {
   readonly faults: readonly Fault[];
   /** Of `growth`: finished orders that the shop keeps while it is measured, each in turn. */
   readonly orders: readonly number[];
+  /** Of `catchup`: how many events the analytics miss. */
+  readonly events: number;
+  /** Of `catchup`: what they write to, each in a shop of its own. */
+  readonly databases: readonly Database[];
 }
 
 /** What a benchmark works with. */

@@ -49,7 +49,7 @@ export async function runLoad<S>(
   options: LoadOptions<S>,
 ): Promise<LoadResult<S>> {
   const { concurrency, sample, signal } = options;
-  const orders = orderRequests(options.skus ?? allSkus);
+  const orders = orderRequests(options.skus);
   const accepts: number[] = [];
   const ends: number[] = [];
   const errors: string[] = [];
@@ -115,7 +115,8 @@ export async function runLoad<S>(
 const run = crypto.randomUUID();
 let placed = 0;
 
-function orderRequests(skus: readonly string[]): () => OrderRequest {
+/** Requests over `skus` in turn. */
+export function orderRequests(skus: readonly string[] = allSkus): () => OrderRequest {
   return () => {
     placed += 1;
     return { key: `${run}-${placed}`, sku: skus[placed % skus.length] as string };

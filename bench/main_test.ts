@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -39,10 +39,39 @@ it("bench checkout measures a real shop, and leaves a section, the figures and n
   }
 });
 
+it("bench catchup stops the analytics of a real shop and starts them again, and finds all counted", {
+  timeout: 240_000,
+}, async () => {
+  const folder = await mkdtemp(join(tmpdir(), "bench-test-"));
+  try {
+    // PostgreSQL has to get to its own, as another user if this is root.
+    await chmod(folder, 0o711);
+    const json = join(folder, "figures.json");
+    const { err, code } = await bench([
+      ...["catchup", "--events", "100", "--seconds", "1", "--databases", "postgres", "--no-docs"],
+      ...["--json", json, "--data-dir", join(folder, "data")],
+    ]);
+    expect([0, 1], err).toContain(code);
+    const { results } = JSON.parse(await readFile(json, "utf8"));
+    expect(results, err).toHaveProperty("catchup");
+    const [{ events, seconds, errors, books }] = results.catchup.data.runs;
+    expect(events).toBeGreaterThanOrEqual(100);
+    expect(seconds).toBeGreaterThan(0);
+    expect(errors).toEqual([]);
+    expect(books.length).toBeGreaterThan(0);
+    for (const { what, inLedgers, inAnalytics } of books) {
+      expect({ [what]: inAnalytics }).toEqual({ [what]: inLedgers });
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
 it("bench says what it can do, and refuses what it cannot", async () => {
   const help = await bench(["--help"]);
   expect(help.code).toBe(0);
-  for (const name of ["checkout", "cascade", "accept", "growth", "raw"]) expect(help.out).toContain(name);
+  for (const name of ["checkout", "cascade", "catchup", "accept", "growth", "raw"])
+    expect(help.out).toContain(name);
   const wrong = await bench(["checkout", "--targets", "nobody"]);
   expect(wrong.code).toBe(2);
   expect(wrong.err).toContain("nobody");

@@ -4,6 +4,7 @@ import { projectFolder } from "../tools/nats_server.mjs";
 import type { Benchmark } from "./benchmark.ts";
 import { benchmarks } from "./benchmarks.ts";
 import { faultNames } from "./cascade_side.ts";
+import { databaseNames } from "./catchup_shop.ts";
 import { type RunOptions, runBenchmarks } from "./run.ts";
 import { targetNames } from "./targets.ts";
 
@@ -13,6 +14,8 @@ const MAX_SECONDS = 3_600;
 const MAX_REPEAT = 100;
 /** So many take a good part of a terabyte. */
 const MAX_ORDERS = 50_000_000;
+/** Placed for real, at some thousands a second, in a store of 10 GB. */
+const MAX_EVENTS = 2_000_000;
 /** Of the generator on the cores that it shares with what it measures. */
 const MAX_RATE = 500;
 
@@ -52,9 +55,13 @@ export function createProgram(): Command {
       listOf(MAX_ORDERS),
       [10_000, 100_000, 1_000_000],
     )
+    .option("--events <n>", "catchup: how many events the analytics miss", whole(MAX_EVENTS), 40_000)
+    .option("--databases <list>", "catchup: what the analytics write to", someOf(databaseNames), [
+      ...databaseNames,
+    ])
     .option(
       "--repeat <n>",
-      "checkout, accept: how often all is measured, who is first in turns; figures are medians (one run is for a look, " +
+      "checkout, accept, catchup: how often all is measured, who is first in turns; figures are medians (one run is for a look, " +
         "three and more are to be quoted)",
       whole(MAX_REPEAT),
       1,

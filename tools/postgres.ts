@@ -75,7 +75,7 @@ export async function startPostgres(options: PostgresOptions): Promise<Postgres>
   const obtained = options.programs ?? (await obtainPostgres());
   const user = serverUser();
   const folder = prepareFolder(options, user);
-  const programs = user === undefined ? obtained : withinReach(obtained, folder);
+  const programs = user === undefined ? obtained : withinReach(obtained, { folder, user });
   const port = options.port ?? ((await freePorts(1))[0] as number);
   const identity = { ...user, cwd: folder, env: { ...process.env, ...libraryPath(programs) } };
   const files = { store: join(folder, "data"), log: join(folder, "postgres.log") };
@@ -170,25 +170,34 @@ function prepareFolder({ dataDir, above = [] }: PostgresOptions, user: ServerUse
   if (user === undefined) return folder;
   chownSync(folder, user.uid, user.gid);
   for (const path of above) chmodSync(path, statSync(path).mode | 0o011);
-  return folder;
+  const shut = whereItIsShut(dirname(folder), user);
+  if (shut === undefined) return folder;
+  throw new StartError(
+    `Cannot start PostgreSQL: run by root it becomes user ${user.uid}, who may not pass ${shut} to ${folder}; ` +
+      "choose another folder for the data, or do not run this as root",
+  );
 }
 
 /**
  * Programs that the server's user can get at: a project in a folder that only root may enter keeps what it has unpacked there
  * as well. Then they are copied beside the data.
  */
-function withinReach(programs: PostgresPrograms, folder: string): PostgresPrograms {
+function withinReach(
+  programs: PostgresPrograms,
+  { folder, user }: { folder: string; user: ServerUser },
+): PostgresPrograms {
   const { root, bin } = programs;
-  if (root === undefined || mayPass(root)) return programs;
+  if (root === undefined || whereItIsShut(root, user) === undefined) return programs;
   const copy = join(folder, "programs");
   if (!existsSync(copy)) cpSync(root, copy, { recursive: true, verbatimSymlinks: true });
   return { ...programs, root: copy, bin: join(copy, bin.slice(root.length)) };
 }
 
-/** Whether anybody may enter a folder and all above it. */
-function mayPass(path: string): boolean {
-  if ((statSync(path).mode & 0o001) === 0) return false;
-  return dirname(path) === path || mayPass(dirname(path));
+/** The first folder, of `path` and all above it, that keeps the user out. */
+function whereItIsShut(path: string, user: ServerUser): string | undefined {
+  const { mode, uid } = statSync(path);
+  if ((mode & (uid === user.uid ? 0o100 : 0o001)) === 0) return path;
+  return dirname(path) === path ? undefined : whereItIsShut(dirname(path), user);
 }
 
 interface Launching {
