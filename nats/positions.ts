@@ -1,6 +1,6 @@
 import type { ConsumerInfo, JetStreamManager } from "@nats-io/jetstream";
 import { infoOf } from "./lag.ts";
-import { type ConsumerSpec, topology as shop, type Topology } from "./topology.ts";
+import { type ConsumerSpec, topology as shop, type Topology, workingConsumers } from "./topology.ts";
 
 /** How far a message is from having been dealt with by one of its readers, as far as the server says. */
 export interface Reading {
@@ -17,10 +17,11 @@ export interface Reading {
   readonly redelivered: number;
 }
 
-/** How far every consumer of the shop is, as it was a moment ago. */
+/** How far every consumer of the shop is that has work to do, as it was a moment ago: projections have none. */
 export interface Positions {
   /**
-   * Readers that may not have dealt with a message.
+   * Readers that may not have dealt with a message. A projection is none of them: nothing comes of what it counts, so that
+   * what is wrong is wrong however far behind it is.
    * @param kind The subject without its id.
    */
   readingsOf(message: { stream: string; seq: number; kind: string }): Reading[];
@@ -38,7 +39,7 @@ export async function readPositions(
   { topology = shop }: { topology?: Topology } = {},
 ): Promise<Positions> {
   const consumers = await Promise.all(
-    topology.consumers.map(async (spec) => {
+    workingConsumers(topology.consumers).map(async (spec) => {
       const kinds = new Set(spec.contracts.map(({ subject }) => subject));
       return { spec, kinds, info: await infoOf(jsm, spec) };
     }),

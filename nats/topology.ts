@@ -231,6 +231,14 @@ export function withDeadLetters(consumers: readonly ConsumerSpec[]): ConsumerSpe
   ];
 }
 
+/**
+ * Those whose messages are work: something comes of each that orders wait for, or that customers get. A projection only
+ * counts, and writes nothing back. How far it is makes no difference to anybody but who asks it.
+ */
+export function workingConsumers(consumers: readonly ConsumerSpec[] = topology.consumers): ConsumerSpec[] {
+  return consumers.filter(({ projection }) => projection !== true);
+}
+
 const views: readonly ViewSpec[] = [
   // Where an order stands is the coordinator's to say, and how far the coordinator is tells which orders it has not seen. One
   // order's whole story is in all streams, and in who has yet to read what. Its own ledger it reads as its owner.
@@ -239,7 +247,9 @@ const views: readonly ViewSpec[] = [
     stream: name,
     messages: owner !== "order",
     watched: watched !== undefined,
-    positions: consumers.filter(({ stream }) => stream === name).map(({ service }) => service),
+    positions: workingConsumers(consumers)
+      .filter(({ stream }) => stream === name)
+      .map(({ service }) => service),
   })),
   // What is counted is compared with what is there, and counted anew from the first message when a projection is rebuilt.
   ...streams.map(({ name }) => ({ service: "analytics", stream: name, messages: true, info: true })),

@@ -80,8 +80,8 @@ describe("ops catalog", () => {
       schema: null,
       versions_seen: [],
       other_schemas: [],
-      consumers: [],
-      views: ["order", "monitor"],
+      consumers: [{ service: "analytics", lag: 0, consumer_lag: 0, declared: true, missing: false }],
+      views: ["order", "analytics", "monitor"],
       last_seen: null,
     });
   });
@@ -130,8 +130,10 @@ describe("ops catalog", () => {
     };
     expect(await lags()).toEqual([
       "order.cancel_requested coordinator 1 of 6",
+      "order.cancel_requested analytics 1 of 6",
       "order.created coordinator 5 of 6",
       "order.created notification 5 of 5",
+      "order.created analytics 5 of 6",
     ]);
     const consumer = await client.js.consumers.get("ORDER", "coordinator");
     const messages: { ack(): void }[] = [];
@@ -144,8 +146,10 @@ describe("ops catalog", () => {
     await client.connection.flush();
     expect(await lags()).toEqual([
       "order.cancel_requested coordinator 1 of 1",
+      "order.cancel_requested analytics 1 of 6",
       "order.created coordinator 0 of 1",
       "order.created notification 5 of 5",
+      "order.created analytics 5 of 6",
     ]);
   });
 

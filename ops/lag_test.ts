@@ -47,14 +47,14 @@ function lag(args: string[], interrupted?: AbortSignal, terminal = false) {
 }
 
 describe("ops lag", () => {
-  it("prints a table once where there is no terminal, though no service runs", async () => {
+  it("prints a table once where there is no terminal, projections too, though no service runs", async () => {
     const { text, ended } = lag([]);
     expect(await ended).toBe(0);
     const { out } = text();
     expect(out).toMatch(/^SERVICE +STREAM +PENDING +UNACKED +OLDEST$/m);
     expect(out).toMatch(/^inventory +CHECKOUT +1 +0 +\d/m);
     expect(out).toMatch(/^payment +CHECKOUT +0 +0 +-$/m);
-    expect(out).toMatch(/^behind: inventory 1$/m);
+    expect(out).toMatch(/^behind: inventory 1, analytics 1$/m);
     expect(out).toMatch(/^reserving +1 +2m \d+s$/m);
     expect(out).toMatch(/^1 past their deadline$/m);
     expect(out).not.toContain("\x1b");

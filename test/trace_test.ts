@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { splitSubject, topology } from "../nats/mod.ts";
+import { splitSubject, workingConsumers } from "../nats/mod.ts";
 import {
   exampleOrder,
   flaggedAddress,
@@ -111,7 +111,7 @@ async function expectWhole(id: string, spans: readonly SentSpan[]): Promise<void
       "messaging.destination.template": name,
       "messaging.message.id": headers.get("ce-id"),
     });
-    const takers = topology.consumers.filter(({ contracts }) =>
+    const takers = workingConsumers().filter(({ contracts }) =>
       contracts.some((contract) => contract.subject === prefix),
     );
     const handled = spans.filter(

@@ -13,7 +13,7 @@ export interface Stack extends AsyncDisposable {
   docker(...args: string[]): Promise<string>;
 }
 
-/** The build, images that are pulled, and nine services on two cores. */
+/** The build, images that are pulled, and ten services on two cores. */
 const UP_TIMEOUT_S = 300;
 const MAX_OUTPUT_BYTES = 64 * 1024 * 1024;
 

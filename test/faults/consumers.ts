@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { jetstream } from "@nats-io/jetstream";
 import { connect, millis } from "@nats-io/transport-node";
-import { accessOptions, consumerConfig, topology } from "../../nats/mod.ts";
+import { accessOptions, consumerConfig, topology, workingConsumers } from "../../nats/mod.ts";
 import { credentialsFolder } from "../../tools/data_dir.ts";
 import { openShop, until } from "../support/mod.ts";
 import type { Fault } from "./fault.ts";
@@ -98,12 +98,13 @@ const poison: Fault = {
     const js = jetstream(connection);
     const before = world.deadLetters;
     await underLoad(world, extent, async () => {
-      const contracts = new Set(topology.consumers.flatMap((spec) => spec.contracts));
+      const consumers = workingConsumers();
+      const contracts = new Set(consumers.flatMap((spec) => spec.contracts));
       for (const contract of contracts) {
         const id = `poison_${before}`;
         ignored.add(id);
         await js.publish(`${contract.subject}.${id}`, new Uint8Array([255, 255, 255]));
-        world.deadLetters += topology.consumers.filter((spec) => spec.contracts.includes(contract)).length;
+        world.deadLetters += consumers.filter((spec) => spec.contracts.includes(contract)).length;
       }
     });
     await until(

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { consumerConfig, topology } from "../../nats/mod.ts";
-import { services } from "../../services/mod.ts";
+import { shopServices } from "../support/mod.ts";
 import type { Fault } from "./fault.ts";
 import { underLoad } from "./load.ts";
 import { commits, inBatch, type Point, points, strikeAt } from "./points.ts";
 import type { World } from "./world.ts";
 
-const names = services.map(({ name }) => name);
+const names = shopServices.map(({ name }) => name);
 /** Those that decide, and have a ledger to write it to. */
 export const deciders = topology.streams.flatMap(({ owner }) => (owner === undefined ? [] : [owner]));
 

@@ -2,7 +2,6 @@ import { join } from "node:path";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { nanos } from "@nats-io/transport-node";
 import { checkoutState, topology } from "../../nats/mod.ts";
-import { services } from "../../services/mod.ts";
 import { portUses } from "../../tools/processes.ts";
 import {
   auditLedgers,
@@ -17,6 +16,7 @@ import {
   type Streams,
   said,
   sentMails,
+  shopServices,
   startProxy,
   type TestShop,
   until,
@@ -60,7 +60,7 @@ export interface WorldOptions {
   readonly nodes?: { readonly count: 1 | 3; readonly maxFileStore?: string };
 }
 
-/** A shop that can be broken, and everything that was promised to its customers. */
+/** A shop without analytics that can be broken, and everything that was promised to its customers. */
 export interface World extends AsyncDisposable {
   readonly shop: TestShop;
   readonly streams: Streams;
@@ -88,13 +88,13 @@ const SETTLE_MS = 90_000;
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await using stack = new AsyncDisposableStack();
   const nodes = options.nodes && stack.use(await startNodes(options.nodes));
-  const uses = portUses(services);
+  const uses = portUses(shopServices);
   const free = await freePorts(uses.length);
   const ports = Object.fromEntries(uses.map(({ variable }, index) => [variable, free[index] as number]));
   const target = nodes?.servers ?? `nats://127.0.0.1:${ports.NATS_PORT}`;
   const links = new Map<string, NatsProxy>();
   if (options.linked === true) {
-    for (const { name } of services) links.set(name, stack.use(await startProxy(target)));
+    for (const { name } of shopServices) links.set(name, stack.use(await startProxy(target)));
   }
   const shop = stack.use(
     await openShop(

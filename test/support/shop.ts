@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { applyTopology } from "../../nats/mod.ts";
-import { services } from "../../services/mod.ts";
+import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
 import { until } from "./until.ts";
@@ -51,6 +51,9 @@ export const operator = { authorization: "Bearer dev" };
 /** Long enough for a process to be killed and started again on a busy machine. */
 const PATIENCE_MS = 45_000;
 
+/** What runs in a shop unless it is opened with analytics. */
+export const shopServices: readonly Service[] = services.filter(({ name }) => name !== "analytics");
+
 /**
  * @param environment What the services read besides the defaults: deadlines, for example.
  * @param options How the shop differs from what `npm start` runs, and how often each stream is stored.
@@ -68,9 +71,9 @@ export async function openShop(
   const shop = await startShop({
     dataDir: folder,
     ports: "free",
-    services: services.filter(({ name }) => analytics || name !== "analytics"),
+    services: analytics ? services : shopServices,
     prepare: async (operator) => void (await applyTopology({ ...operator, replicas })),
-    // The same nine programs are started hundreds of times.
+    // The same few programs are started hundreds of times.
     environment: {
       PATH: process.env.PATH,
       NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,

@@ -1,6 +1,6 @@
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
-import { type Access, accessOptions, isUnavailable, topology } from "../../nats/mod.ts";
+import { type Access, accessOptions, isUnavailable, topology, workingConsumers } from "../../nats/mod.ts";
 import { until } from "./until.ts";
 
 /** What a test sees of a shop's streams, past all services. */
@@ -11,8 +11,11 @@ export interface Streams extends AsyncDisposable {
   messagesOf(orderId: string): Promise<{ subject: string; headers: MsgHdrs }[]>;
   /** Sequence of the last message of each ledger. */
   lastSequences(): Promise<Record<string, number>>;
-  /** Resolves when every consumer has acknowledged everything. */
-  quiet(): Promise<void>;
+  /**
+   * Resolves when every consumer has acknowledged everything, but for projections: not every shop has somebody who counts.
+   * @param options.projections Whether they count as well. Default false.
+   */
+  quiet(options?: { projections?: boolean }): Promise<void>;
 }
 
 /** @param access With the operator's credential, where the servers want one: `shop.operator`. */
@@ -40,12 +43,13 @@ export async function openStreams(access: Access): Promise<Streams> {
       const infos = await Promise.all(topology.streams.map(({ name }) => jsm.streams.info(name)));
       return Object.fromEntries(infos.map(({ config, state }) => [config.name, state.last_seq]));
     },
-    async quiet() {
+    async quiet({ projections = false } = {}) {
+      const consumers = projections ? topology.consumers : workingConsumers();
       await until(
         "every consumer to be done",
         async () => {
           const infos = await orUnavailable(
-            Promise.all(topology.consumers.map(({ stream, service }) => jsm.consumers.info(stream, service))),
+            Promise.all(consumers.map(({ stream, service }) => jsm.consumers.info(stream, service))),
           );
           return infos?.every((info) => info.num_pending === 0 && info.num_ack_pending === 0);
         },
