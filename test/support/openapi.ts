@@ -4,7 +4,7 @@ import type { Hono } from "hono";
 import { describeApi, type Env } from "../../lib/mod.ts";
 
 type Json = Record<string, unknown>;
-type Responses = Record<string, { content?: Record<string, { schema?: Json }> }>;
+type Responses = Record<string, { content?: Record<string, { schema?: object }> }>;
 
 /** Says of an answer to `method path` what is not as it is described; throws that. */
 export type AnswerCheck = (request: { method: string; path: string }, answer: Response) => Promise<void>;
@@ -20,6 +20,7 @@ export async function answerCheck(app: Hono<Env>): Promise<AnswerCheck> {
 /** As {@linkcode answerCheck}, for a document that a service answered with. */
 export function checkOf(document: {
   paths: Record<string, Record<string, { responses: Responses }>>;
+  components?: object;
 }): AnswerCheck {
   const ajv = new Ajv.default({ strict: false, allErrors: true });
   formats.default(ajv);
