@@ -60,7 +60,13 @@ export function pageLimit({ limit, max }: { limit: number; max: number }) {
     .string()
     .refine((text) => /^[1-9]\d{0,5}$/.test(text) && Number(text) <= max, `Must be a number from 1 to ${max}`)
     .transform(Number)
-    .default(limit);
+    .default(limit)
+    .meta({
+      type: "integer",
+      minimum: 1,
+      maximum: max,
+      description: `How many a page may have: ${limit} unless told`,
+    });
 }
 
 /** A place in a stream, in a form that nobody is tempted to count on. */

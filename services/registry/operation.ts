@@ -39,13 +39,20 @@ export function operation<O extends Omit<Operation, "answers" | "errors">>(
 /** By status, which is the first three digits of a code. */
 function errors(names: readonly CodeName[]): Record<number, Answer> {
   const byStatus = Map.groupBy(new Set(names), (name) => Number(String(Code[name]).slice(0, 3)));
-  return Object.fromEntries(
-    [...byStatus].map(([status, some]) => {
-      const description = some.map((name) => `${Code[name]} ${name}`).join(", ");
-      const error_code = z.int().meta({ enum: some.map((name) => Code[name]) });
-      return [status, { description, schema: z.object({ error_code, message: z.string() }), types }];
-    }),
-  );
+  return Object.fromEntries([...byStatus].map(([status, some]) => [status, errorOf(some)]));
+}
+
+/** Operations have most of them in common. */
+const made = new Map<string, Answer>();
+
+function errorOf(names: readonly CodeName[]): Answer {
+  const description = names.map((name) => `${Code[name]} ${name}`).join(", ");
+  const known = made.get(description);
+  if (known !== undefined) return known;
+  const error_code = z.int().meta({ enum: names.map((name) => Code[name]) });
+  const answer = { description, schema: z.object({ error_code, message: z.string() }), types };
+  made.set(description, answer);
+  return answer;
 }
 
 /** On when it is `true`, in any case. */
