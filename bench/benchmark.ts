@@ -21,7 +21,7 @@ export interface Options {
   readonly after: number;
   /** Of `cascade`: what is done to inventory, each in a run of its own. */
   readonly faults: readonly Fault[];
-  /** Of `growth`: finished orders that the shop keeps while it is measured, each in turn. */
+  /** Of `growth` and `export`: finished orders that the shop keeps while it is measured, each in turn. */
   readonly orders: readonly number[];
   /** Of `catchup`: how many events the analytics miss. */
   readonly events: number;

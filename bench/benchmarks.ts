@@ -4,6 +4,7 @@ import { cascade } from "./cascade.ts";
 import { catchup } from "./catchup.ts";
 import { checkout } from "./checkout.ts";
 import { compatibility } from "./compatibility.ts";
+import { exports } from "./export.ts";
 import { growth } from "./growth.ts";
 import { raw } from "./raw.ts";
 
@@ -14,6 +15,7 @@ export const benchmarks: readonly Benchmark[] = [
   catchup,
   accept,
   growth,
+  exports,
   raw,
   compatibility,
 ];

@@ -51,7 +51,7 @@ export function createProgram(): Command {
     .option("--no-syncs", "do without the run that counts fsyncs")
     .option(
       "--orders <list>",
-      "growth: finished orders that the shop keeps",
+      "growth, export: finished orders that the shop keeps",
       listOf(MAX_ORDERS),
       [10_000, 100_000, 1_000_000],
     )

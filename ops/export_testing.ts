@@ -23,12 +23,26 @@ import { streamOf } from "./export_records.ts";
 export const FIRST_PLACED_MS = Date.parse("2026-01-01T00:00:00Z");
 const SPACING_MS = 1_000;
 
+export interface WriteOptions {
+  /** How many of them are there already. Default: 0. */
+  readonly from?: number;
+  readonly signal?: AbortSignal;
+  /** Called now and then. */
+  readonly onProgress?: (written: number) => void;
+}
+
 /**
  * Writes completed orders straight into the ledgers, as many as wanted and nothing else of them than what an export reads:
  * 40,000 in a few seconds.
  */
-export async function writeOrders(connection: NatsConnection, count: number): Promise<void> {
-  for (let from = 0; from < count; from += MAX_BATCH_MESSAGES) {
+export async function writeOrders(
+  connection: NatsConnection,
+  count: number,
+  { from: first = 0, signal, onProgress }: WriteOptions = {},
+): Promise<void> {
+  for (let from = first; from < count; from += MAX_BATCH_MESSAGES) {
+    signal?.throwIfAborted();
+    onProgress?.(from);
     const length = Math.min(MAX_BATCH_MESSAGES, count - from);
     const orders = Array.from({ length }, (_, index) => messagesOf(from + index));
     const kinds = [0, 1, 2, 3].map((kind) => orders.map((messages) => messages[kind] as Outgoing));
