@@ -31,7 +31,13 @@ async function exportOrders(url: string, args: readonly string[], options: { sig
   const interrupted = () => signal;
   const environment = environmentFor(url);
   const code = await runOps(["export", "orders", ...args], { output, environment, interrupted });
-  return { code, ...text() };
+  const { out, err } = text();
+  return { code, out, err: withoutProgress(err) };
+}
+
+/** On a slow machine lines tell how far it is, and whether they do is no test's business. */
+function withoutProgress(err: string): string {
+  return err.replaceAll(/^Exporting \d+\/\d+\n/gm, "");
 }
 
 /** The same by a shell, as a process of its own: `$OPS` is the command. */
@@ -48,7 +54,7 @@ async function shell(url: string, command: string) {
   });
   const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
   const [out, err, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
-  return { code, out, err };
+  return { code, out, err: withoutProgress(err) };
 }
 
 type Row = Record<string, unknown>;
