@@ -78,11 +78,23 @@ function tell<S extends DescMessage>(
     {
       schema,
       say(data, before) {
-        const line = say(decode(contract, data), before && decode(contract, before));
+        const line = say(decode(contract, data), before && decodeIf(contract, before));
         return typeof line === "string" ? { kind, says: line } : { kind, ...line };
       },
     },
   ];
+}
+
+/** Undefined for what is no such message: what follows it can be told all the same. */
+function decodeIf<S extends DescMessage>(
+  contract: Contract<S>,
+  data: Uint8Array,
+): MessageShape<S> | undefined {
+  try {
+    return decode(contract, data);
+  } catch {
+    return undefined;
+  }
 }
 
 const readers: ReadonlyMap<string, Reader> = new Map([
