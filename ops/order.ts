@@ -58,8 +58,11 @@ function linesOf(output: Output, story: StoryJson): string[] {
     ];
   });
   const [head = "", ...lines] = columns([["TIME", "+MS", " ", "MESSAGE", "KIND", "WHAT IT SAYS"], ...rows]);
-  const waits = entries.flatMap(({ waits_for = [], stream, sequence }) =>
-    waits_for.map((waiting) => `${stream}:${sequence} ${waitText(waiting)}`),
+  const waits = Map.groupBy(
+    entries.flatMap(({ waits_for = [], stream, sequence }) =>
+      waits_for.map((waiting) => ({ place: `${stream}:${sequence}`, how: waitText(waiting) })),
+    ),
+    ({ how }) => how,
   );
   return [
     `order ${order_id}, ${entries[0]?.at.slice(0, 10)}`,
@@ -73,9 +76,10 @@ function linesOf(output: Output, story: StoryJson): string[] {
     }),
     ...(truncated ? [`there is more: these are the first ${entries.length}`] : []),
     "",
-    ...(waits.length > 0
-      ? waits.map((line) => colour(output, "yellow", line))
-      : ["nobody has to deal with any of it"]),
+    ...[...waits].map(([how, places]) =>
+      colour(output, "yellow", `${how}: ${places.map(({ place }) => place).join(", ")}`),
+    ),
+    ...(waits.size === 0 ? ["nobody has to deal with any of it"] : []),
   ];
 }
 
@@ -110,10 +114,10 @@ function whatOf(entry: EntryJson, begins: boolean): string {
 }
 
 function waitText({ service, progress, redelivered }: NonNullable<EntryJson["waits_for"]>[number]): string {
-  const again = redelivered > 0 ? `, which has ${redelivered} that came more than once` : "";
+  const again = redelivered > 0 ? ` (${redelivered} of its open messages came more than once)` : "";
   if (progress === "missing") return `will not get to ${service}, which has no consumer`;
   if (progress === "waiting") return `waits for ${service}${again}`;
-  return `is under way at ${service}, or was acknowledged out of turn${again}`;
+  return `under way at ${service}, or acknowledged out of turn${again}`;
 }
 
 function formatOf({ kind, delivery }: EntryJson): Parameters<typeof colour>[1] | undefined {

@@ -132,3 +132,5 @@ export const cancelOrder = {
   answers: { 202: { description: "The wish is stored", schema: CancelRequested } },
   problems: { 404: ["unknown-order"], 409: ["too-late-to-cancel", "already-cancelled"] },
 } satisfies Operation;
+
+export { getTimeline } from "./timeline_api.ts";

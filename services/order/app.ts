@@ -7,7 +7,6 @@ import { listRoute } from "./list.ts";
 import { type PlaceSource, placeRoute } from "./place.ts";
 import { findOrder, toJson } from "./status.ts";
 import { type TimelineSource, timelineRoute } from "./timeline.ts";
-import { getTimeline } from "./timeline_api.ts";
 
 /** What `api.ts` describes; 429 beyond `rateLimit`. */
 export function routes(
@@ -25,6 +24,6 @@ export function routes(
       return context.json(answer);
     })
     .get("/orders/:id/events", described(api.followOrder), eventsRoute(source))
-    .get("/orders/:id/timeline", described(getTimeline), timelineRoute(source))
+    .get("/orders/:id/timeline", described(api.getTimeline), timelineRoute(source))
     .post("/orders/:id/cancel", described(api.cancelOrder), cancelRoute(source));
 }

@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import { type Env, Problem } from "../../lib/mod.ts";
 import { readStory, storyJson } from "../../nats/mod.ts";
 import { findOrder, type Source, unknownOrder } from "./status.ts";
+import type { Timeline } from "./timeline_api.ts";
 
 export interface TimelineSource extends Source {
   connection: NatsConnection;
@@ -32,7 +33,8 @@ export function timelineRoute(source: TimelineSource): (context: Context<Env>) =
     try {
       const story = await readStory(source, order.orderId);
       if (story === undefined) throw unknownOrder(order.orderId);
-      return context.json(storyJson(story, { traceUrl }));
+      const answer: Timeline = storyJson(story, { traceUrl });
+      return context.json(answer);
     } finally {
       underWay -= 1;
     }

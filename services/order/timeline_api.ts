@@ -67,7 +67,7 @@ const Entry = z
   })
   .meta({ id: "TimelineEntry" });
 
-const Timeline = z
+export const Timeline = z
   .object({
     order_id: z.string(),
     trace_id: z.string().optional(),
@@ -78,6 +78,7 @@ const Timeline = z
     truncated: z.literal(true).optional().meta({ description: "There is more than is shown" }),
   })
   .meta({ id: "Timeline" });
+export type Timeline = z.infer<typeof Timeline>;
 
 export const getTimeline = {
   id: "getTimeline",
