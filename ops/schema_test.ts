@@ -95,7 +95,7 @@ describe("ops schema check", () => {
       "order.created\n  FIELD_ADDED at #/OrderCreated/4 (nothing → string gift_note = 4)",
     );
     expect(out).toContain("BACKWARD ok, BACKWARD_TRANSITIVE ok, FORWARD ok");
-    expect(out).toContain("read by coordinator, notification, monitor");
+    expect(out).toContain("read by coordinator, notification, analytics, monitor");
     expect(out).toMatch(/retained {2}2 {2}schema \d+, version 1 {2}can be read/);
     expect(err).toBe("1 subjects would change, none would be refused\n");
   });
@@ -123,7 +123,7 @@ describe("ops schema check", () => {
           FULL: 2,
           FULL_TRANSITIVE: 2,
         },
-        readers: ["order", "monitor"],
+        readers: ["order", "analytics", "monitor"],
         retained: [{ id: expect.any(Number), version: 1, count: 1, readable: false }],
         waiting: [
           { what: "orders in review", id: expect.any(Number), version: 1, count: 1, readable: false },
