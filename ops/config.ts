@@ -13,6 +13,9 @@ export interface OpsConfig extends Access {
   readonly path?: string | undefined;
   /** Address of a trace, with `{trace_id}` where its id goes. */
   readonly traceUrl?: string | undefined;
+  /** Base URL of analytics, whose projection a replay rebuilds, and what its operator endpoints ask for. */
+  readonly analyticsUrl: string;
+  readonly operatorToken: string;
 }
 
 /** What `readOpsConfig()` reads, for `--help`. */
@@ -21,6 +24,7 @@ export const variables = `Environment:
   NATS_NKEY_FILE  seed of the operator's credential, default: the one in DATA_DIR, where there is one
   NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY  PEM files of an encrypted connection
   TRACE_URL       where traces are shown, http://127.0.0.1:16686/trace/{trace_id} for example, for the command order
+  ANALYTICS_URL, OPERATOR_TOKEN  of analytics, for its rebuild; default http://127.0.0.1:8087 and dev, as npm start has them
   DATA_DIR        folder of the run that npm start has begun, default .data
   NO_COLOR        any value: no colours, not even in a terminal`;
 
@@ -37,5 +41,7 @@ export function readOpsConfig(environment: Environment = process.env): OpsConfig
     by: environment.USER || userInfo().username,
     path: environment.PATH,
     traceUrl: environment.TRACE_URL || undefined,
+    analyticsUrl: environment.ANALYTICS_URL || `http://127.0.0.1:${environment.ANALYTICS_PORT || 8087}`,
+    operatorToken: environment.OPERATOR_TOKEN || "dev",
   };
 }

@@ -1,7 +1,6 @@
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { accessOptions } from "../nats/mod.ts";
-import type { OpsConfig } from "./config.ts";
+import { type Access, accessOptions } from "../nats/mod.ts";
 
 /** The servers cannot be reached or do not let the operator in; the message says which and why. */
 export class UnreachableError extends Error {
@@ -17,7 +16,7 @@ export interface Shop extends AsyncDisposable {
 }
 
 /** @throws {UnreachableError} If there is no connection. */
-export async function connectShop(config: OpsConfig): Promise<Shop> {
+export async function connectShop(config: Access): Promise<Shop> {
   let connection: NatsConnection;
   try {
     connection = await connect({

@@ -15,6 +15,7 @@ import {
 import type { Shop } from "./connect.ts";
 import { columns, type ExitCode, note, type Output, print, printJson } from "./output.ts";
 import type { Context } from "./program.ts";
+import { rebuild } from "./rebuild.ts";
 import { readFrom } from "./replay_from.ts";
 import { watchReplay } from "./replay_steps.ts";
 
@@ -44,7 +45,7 @@ export function addReplay(program: Command, { config, output, run, interrupted }
         const names = specs.map(consumerOf).map(nameOf).join(", ");
         command.error(`error: a sequence is one of one stream: name a consumer (${names})`);
       }
-      return run((shop) => replayTo(shop, specs, { flags, output, interrupted }));
+      return run((shop) => replayTo(shop, specs, { flags, config, output, interrupted }));
     });
 }
 
@@ -71,15 +72,13 @@ function consumerOf({ stream, service }: ConsumerSpec): { stream: string; name: 
 async function replayTo(
   shop: Shop,
   specs: readonly ConsumerSpec[],
-  { flags, output, interrupted }: { flags: Flags } & Pick<Context, "output" | "interrupted">,
+  options: { flags: Flags } & Pick<Context, "config" | "output" | "interrupted">,
 ): Promise<ExitCode> {
+  const { flags, output, interrupted } = options;
   const { from, by, dryRun = false, json = false } = flags;
-  const projections = specs.filter(({ projection }) => projection === true);
-  // Here belongs what is to be done about them: a projection keeps its own position, and is rebuilt.
-  if (projections.length > 0) {
-    const names = projections.map(consumerOf).map(nameOf).join(", ");
-    throw new ReplayError(`Cannot replay ${names}: a projection keeps its own position, and is not reset`);
-  }
+  const projected = specs.filter(({ projection }) => projection === true);
+  // Its position is in its database, with what it has counted: it is rebuilt, and its consumers follow.
+  if (projected.length > 0) return rebuildProjection(shop, projected, options);
   const plans = await Promise.all(specs.map((spec) => planReplay(shop, spec, { from })));
   if (from.kind === "time" && plans.every(({ from: first, last }) => first > last)) {
     const streams = [...new Set(specs.map(({ stream }) => stream))].join(", ");
@@ -100,6 +99,38 @@ async function replayTo(
   return outcome?.kind === "interrupted" ? 1 : 0;
 }
 
+/** @throws {ReplayError} If it is not asked for as a whole. */
+async function rebuildProjection(
+  shop: Shop,
+  specs: readonly ConsumerSpec[],
+  {
+    flags,
+    config,
+    output,
+    interrupted,
+  }: { flags: Flags } & Pick<Context, "config" | "output" | "interrupted">,
+): Promise<ExitCode> {
+  const { from, dryRun = false, json = false } = flags;
+  const [{ service }] = specs as [ConsumerSpec];
+  const own = topology.consumers.filter((spec) => spec.service === service);
+  if (from.kind !== "start" || specs.length < own.length) {
+    throw new ReplayError(
+      `Cannot replay a part to ${service}: it is a projection, which is rebuilt as a whole: replay ${service} --from start`,
+    );
+  }
+  // What dead letters bring back is counted with the messages that they are of.
+  const counted = specs.filter(({ deadLetters }) => deadLetters !== true);
+  const plans = await Promise.all(counted.map((spec) => planReplay(shop, spec, { from })));
+  if (!json) for (const line of summary(plans)) print(output, line);
+  if (dryRun) {
+    if (json) printJson(output, replayJson(plans, { dryRun, outcome: undefined, standing: [] }));
+    else note(output, `Nothing was changed; services that it would touch: ${service}`);
+    return 0;
+  }
+  const { analyticsUrl: url, operatorToken } = config;
+  return rebuild(plans, { url, operatorToken, output, json, signal: interrupted() });
+}
+
 /** What the replay comes to, before it begins. */
 function summary(plans: readonly ReplayPlan[]): string[] {
   const rows = plans.map((plan) => {
@@ -118,7 +149,8 @@ function meaningOf(plan: ReplayPlan): string {
     const ahead = plan.last >= plan.from && plan.from > plan.upTo;
     return ahead ? "nothing: what is there is still to be handled" : "nothing: there is none";
   }
-  const { effects } = plan.spec;
+  const { effects, projection } = plan.spec;
+  if (projection === true) return "counted anew beside what answers, which it then replaces";
   if (effects === undefined) return "decided again; what is stored already changes nothing";
   return `${effects}: none is repeated, ${total === 1 ? "1 message is" : `${total} messages are`} skipped`;
 }

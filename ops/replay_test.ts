@@ -91,7 +91,12 @@ describe("ops replay", () => {
       "Cannot replay CHECKOUT/payment from 4: the last message of CHECKOUT is 3",
     ],
     ["payment --from 2099-01-01T00:00:00Z", 1, "nothing was stored since in CHECKOUT, DEAD_LETTER"],
-    ["analytics --from start", 1, "a projection keeps its own position, and is not reset"],
+    [
+      "analytics --from 2026-01-31T08:00:00Z",
+      1,
+      "which is rebuilt as a whole: replay analytics --from start",
+    ],
+    ["ORDER/analytics --from start", 1, "which is rebuilt as a whole: replay analytics --from start"],
   ])("refuses %s", async (args, code, text) => {
     const { err, ...ended } = await replay(...args.split(" "));
     expect(ended).toEqual({ code, out: "" });

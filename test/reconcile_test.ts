@@ -30,7 +30,7 @@ let client: Shop;
 beforeAll(async () => {
   shop = await openShop({ RECONCILE_SETTLE_MS: "300", RECONCILE_EVERY_MS: "100" });
   streams = await openStreams(shop.shop.operator);
-  client = await connectShop({ ...shop.shop.operator, by: "test" });
+  client = await connectShop(shop.shop.operator);
 });
 afterAll(async () => {
   await client[Symbol.asyncDispose]();
