@@ -9,7 +9,7 @@ import { openShop, openStreams, type Streams, type TestShop, until } from "./sup
 let shop: TestShop;
 let streams: Streams;
 beforeAll(async () => {
-  shop = await openShop();
+  shop = await openShop({}, { analytics: true });
   streams = await openStreams(shop.shop.operator);
 });
 afterAll(async () => {

@@ -29,7 +29,10 @@ const dashboards = join(deploy, "grafana", "provisioning", "dashboards");
 let shop: TestShop;
 let streams: Streams;
 beforeAll(async () => {
-  shop = await openShop({ LAG_EVERY_MS: "200", RECONCILE_EVERY_MS: "200", RECONCILE_SETTLE_MS: "300" });
+  shop = await openShop(
+    { LAG_EVERY_MS: "200", RECONCILE_EVERY_MS: "200", RECONCILE_SETTLE_MS: "300" },
+    { analytics: true },
+  );
   streams = await openStreams(shop.shop.operator);
 });
 afterAll(async () => {
@@ -189,6 +192,18 @@ describe("a service that is stopped", () => {
     await Promise.all(orders.map((id) => shop.ends(id)));
     await until("no lag", async () => (await lag("consumer_lag_sum", { consumer: "inventory" })) === 0);
     expect(await lag("shop_consumer_lag_seconds", inventory)).toBe(0);
+  });
+
+  it("shows the same of a projection, and no order waits for it", async () => {
+    const analytics = { stream: "ORDER", consumer: "analytics" };
+    await shop.shop.stop("analytics");
+    await shop.ends(await shop.place());
+    await until("the lag", async () => (await lag("shop_consumer_pending_messages", analytics)) === 1);
+    await until("a second of it", async () => (await lag("shop_consumer_lag_seconds", analytics)) > 1);
+
+    await shop.shop.start("analytics");
+    await until("no lag", async () => (await lag("consumer_lag_sum", { consumer: "analytics" })) === 0);
+    expect(await lag("shop_consumer_lag_seconds", analytics)).toBe(0);
   });
 });
 

@@ -5,6 +5,8 @@ import { services } from "../services/mod.ts";
 import { stock } from "./faults/orders.ts";
 import {
   auditLedgers,
+  type Counted,
+  countLedgers,
   exampleOrder,
   openShop,
   openStreams,
@@ -23,7 +25,7 @@ const ORDER_EVERY_MS = 250;
 let shop: TestShop;
 beforeAll(async () => {
   // With the deadlines that a shop has which nobody has configured.
-  shop = await openShop();
+  shop = await openShop({}, { analytics: true });
 });
 afterAll(() => shop[Symbol.asyncDispose]());
 
@@ -132,6 +134,14 @@ describe("while NATS is away", () => {
 });
 
 describe("after all of it", () => {
+  it("the analytics have counted each order once", async () => {
+    await using streams = await openStreams(shop.shop.operator);
+    await streams.quiet({ projections: true });
+    const { body } = await shop.call<Counted>("analytics", "/summary");
+    expect(body).toMatchObject(countLedgers(await readLedgers(streams.jsm)));
+    expect(body.orders).toMatchObject({ placed: accepted.length, live: 0 });
+  }, 60_000);
+
   it("money, stock, histories and mails are as they should be, and there is no dead letter", async () => {
     await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();

@@ -3,17 +3,20 @@ import { consumerConfig, topology } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
 import {
   audit,
+  type Counted,
+  countLedgers,
   exampleOrder,
   flaggedAddress,
   openShop,
   openStreams,
   operator,
+  readLedgers,
   type TestShop,
 } from "./support/mod.ts";
 
 let shop: TestShop;
 beforeAll(async () => {
-  shop = await openShop({ CHARGING_DEADLINE_MS: "2000", SANDBOX_SLOW_MS: "3000" });
+  shop = await openShop({ CHARGING_DEADLINE_MS: "2000", SANDBOX_SLOW_MS: "3000" }, { analytics: true });
 });
 afterAll(() => shop[Symbol.asyncDispose]());
 
@@ -51,7 +54,10 @@ describe("a duplicate of every message", () => {
     const before = await audit(shop, placed, initial);
 
     await using streams = await openStreams(shop.shop.operator);
-    await streams.quiet();
+    await streams.quiet({ projections: true });
+    const counted = async () => (await shop.call<Counted>("analytics", "/summary")).body;
+    const countedBefore = await counted();
+    expect(countedBefore).toMatchObject(countLedgers(await readLedgers(streams.jsm)));
     const sequences = await streams.lastSequences();
 
     // Each service comes back with an empty cache and is handed all that was ever said to it.
@@ -61,9 +67,10 @@ describe("a duplicate of every message", () => {
       await streams.jsm.consumers.add(spec.stream, consumerConfig(spec));
     }
     await Promise.all(services.map(({ name }) => shop.shop.start(name)));
-    await streams.quiet();
+    await streams.quiet({ projections: true });
 
     expect(await streams.lastSequences()).toEqual(sequences);
     expect(await audit(shop, placed, initial)).toEqual(before);
+    expect(await counted()).toEqual(countedBefore);
   });
 });

@@ -4,6 +4,8 @@ import { services } from "../services/mod.ts";
 import { environment, type Kind, kinds, stock } from "./faults/orders.ts";
 import {
   auditLedgers,
+  type Counted,
+  countLedgers,
   flaggedAddress,
   openShop,
   openStreams,
@@ -16,7 +18,7 @@ import {
 
 let shop: TestShop;
 beforeAll(async () => {
-  shop = await openShop(environment);
+  shop = await openShop(environment, { analytics: true });
 });
 afterAll(() => shop[Symbol.asyncDispose]());
 
@@ -75,6 +77,9 @@ async function ordersDuring(disturb: (refunded: Promise<string>) => Promise<void
   }
 }
 
+/** Two kills, of which the one of analytics, a database and all, takes longest to be back. */
+const SURVIVED_MS = 150_000;
+
 describe("an order of any kind in mid-flow", () => {
   it.each([...services.map(({ name }) => name), "nats-server"])(
     "survives a SIGKILL of %s, and another one while others are undone",
@@ -87,7 +92,7 @@ describe("an order of any kind in mid-flow", () => {
         await shop.shop.ready(name);
       });
     },
-    90_000,
+    SURVIVED_MS,
   );
 
   it("survives the end and the start of everything", async () => {
@@ -97,12 +102,20 @@ describe("an order of any kind in mid-flow", () => {
       await shop.shop.restart("nats-server");
       await Promise.all(services.map(({ name }) => shop.shop.start(name)));
     });
-  }, 90_000);
+  }, SURVIVED_MS);
 
   it("leaves money, stock, histories and mails as they should be after all of it, and no dead letter", async () => {
     await using streams = await openStreams(shop.shop.operator);
     await streams.quiet();
     const mails = await sentMails(join(shop.folder, "mail"));
     expect(auditLedgers(await readLedgers(streams.jsm), { accepted, stock, mails })).toEqual([]);
+  });
+
+  it("is counted once by the analytics", async () => {
+    await using streams = await openStreams(shop.shop.operator);
+    await streams.quiet({ projections: true });
+    const { body } = await shop.call<Counted>("analytics", "/summary");
+    expect(body).toMatchObject(countLedgers(await readLedgers(streams.jsm)));
+    expect(body.orders.placed).toBe(accepted.length);
   });
 });

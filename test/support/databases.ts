@@ -6,6 +6,7 @@ import { type Database, openDatabase } from "../../services/analytics/database.t
 import { LIVE } from "../../services/analytics/store.ts";
 import type { Tables } from "../../services/analytics/tables.ts";
 import { silent } from "./nats.ts";
+import { providePGlite } from "./pglite.ts";
 import { startTestPostgres } from "./postgres.ts";
 
 /** A database of a test file's own. */
@@ -30,6 +31,7 @@ async function openPGlite(): Promise<TestDatabase> {
   const folder = stack.adopt(await mkdtemp(join(tmpdir(), "analytics-test-")), (path) =>
     rm(path, { recursive: true, force: true }),
   );
+  await providePGlite(folder);
   const database = stack.use(await openDatabase<Tables>({ url: undefined, folder, log: silent }));
   return testDatabase(database, stack.move());
 }

@@ -6,6 +6,7 @@ import { applyTopology } from "../../nats/mod.ts";
 import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
+import { providePGlite } from "./pglite.ts";
 import { until } from "./until.ts";
 
 /** `GET /orders/{id}`. */
@@ -62,12 +63,13 @@ export async function openShop(
   environment: Record<string, string> = {},
   options: Pick<ShopOptions, "servers" | "credentials" | "environmentOf" | "ports"> & {
     replicas?: number;
-    /** Whether analytics runs. Default false: it makes a database, which takes seconds, and no order waits for it. */
+    /** Whether analytics runs, on PGlite unless `DATABASE_URL` is set. Default false: no order waits for it. */
     analytics?: boolean;
   } = {},
 ): Promise<TestShop> {
   const { replicas = 1, analytics = false, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
+  if (analytics && environment.DATABASE_URL === undefined) await providePGlite(join(folder, "analytics"));
   const shop = await startShop({
     dataDir: folder,
     ports: "free",
