@@ -34,6 +34,8 @@ export interface ProcessorOptions {
   now?: () => Date;
   /** How often the server is told that slow work is still under way. Default 3,000: `ack_wait` is 10 s. */
   workingEveryMs?: number;
+  /** How long it trusts what it has read of replays. Default 6,000: less than a replay waits. */
+  markTrustMs?: number;
   /** Where the handling of sampled messages is recorded. Default: nowhere. */
   tracer?: Tracer | undefined;
   /** What the log says of a message besides its subject and trace, by the subject's id. */
@@ -92,7 +94,7 @@ export class Processor implements AsyncDisposable {
     const { consumers, log, opened } = options;
     const [stopping, stopped] = [this.#stopping.signal, this.#stopped.signal];
     this.#attempts = new Attempts({ ...options, connection, ledger, stopping, stopped });
-    this.#replays = new Replays(connection, { log });
+    this.#replays = new Replays(connection, { log, trustMs: options.markTrustMs });
     this.#pulls = new Pulls(js, {
       log,
       receive: (msg) => void this.#receive(msg),

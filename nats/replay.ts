@@ -16,7 +16,17 @@ export type ReplayStep =
   | { readonly kind: "reset"; readonly consumer: string; readonly from: number }
   | { readonly kind: "resumed"; readonly consumers: readonly string[] };
 
-export interface ReplayOptions {
+/** How long each part may take, in milliseconds. Tests of what is decided on the way set less. */
+export interface ReplayTimes {
+  /** A consumer is paused for so long at most. Default {@linkcode REPLAY_PAUSE_MS}. */
+  readonly pauseMs?: number | undefined;
+  /** What is under way has this to be acknowledged. Default 10,000. */
+  readonly underWayMs?: number | undefined;
+  /** Longer than any process trusts a mark that it has read. Default {@linkcode REPLAY_WAIT_MS}. */
+  readonly waitMs?: number | undefined;
+}
+
+export interface ReplayOptions extends ReplayTimes {
   /** Who does it, as it is recorded. */
   readonly by: string;
   /** Ends it before the first reset; after that it is a matter of milliseconds. */
@@ -43,8 +53,11 @@ export const REPLAY_PAUSE_MS = 60_000;
 const UNDER_WAY_MS = 10_000;
 /** Longer than any process trusts a mark that it has read. */
 export const REPLAY_WAIT_MS = MARK_TRUST_MS + 1_000;
-/** Of the pause, what is left for the resets: a request may take 5 s. A replay that stood still for too long has to begin anew. */
-const RESET_MARGIN_MS = 15_000;
+/**
+ * Of the pause, what is left for the resets: a quarter, 15 s of a minute, as a request may take 5 s. A replay that stood still
+ * for too long has to begin anew.
+ */
+const RESET_MARGIN = 1 / 4;
 const POLL_MS = 100;
 /** How often somebody who waits is told. */
 const TELL_MS = 1_000;
@@ -85,6 +98,7 @@ export async function replay(
 ): Promise<ReplayOutcome> {
   const { connection, jsm } = source;
   const { signal, onStep = () => undefined } = options;
+  const { pauseMs = REPLAY_PAUSE_MS, underWayMs = UNDER_WAY_MS, waitMs = REPLAY_WAIT_MS } = options;
   const began = performance.now();
   const targets = plans.map(({ spec: { stream, service: name }, from }) => ({ stream, name, from }));
   const before = await Promise.all(targets.map((target) => readReplayMark(connection, target)));
@@ -94,10 +108,10 @@ export async function replay(
   try {
     for (const [index, target] of targets.entries()) {
       paused.push(target);
-      await jsm.consumers.pause(target.stream, target.name, pauseEnd(infos[index]));
+      await jsm.consumers.pause(target.stream, target.name, pauseEnd(infos[index], pauseMs));
     }
     onStep({ kind: "paused", consumers: paused.map(nameOf) });
-    const last = await untilNothingIsUnderWay(jsm, targets, { signal, onStep });
+    const last = await untilNothingIsUnderWay(jsm, targets, { signal, onStep, underWayMs });
     const done: ReplayedConsumer[] = [];
     for (const [index, target] of targets.entries()) {
       if (signal.aborted) return { kind: "interrupted" };
@@ -119,9 +133,9 @@ export async function replay(
       done.push({ stream: target.stream, name: target.name, from: target.from, upTo: mark.up_to, underWay });
       onStep({ kind: "marked", consumer: nameOf(target), upTo: mark.up_to, underWay });
     }
-    await waitUntilKnown({ signal, onStep });
+    await waitUntilKnown({ signal, onStep, waitMs });
     if (signal.aborted) return { kind: "interrupted" };
-    if (performance.now() - began > REPLAY_PAUSE_MS - RESET_MARGIN_MS) {
+    if (performance.now() - began > pauseMs * (1 - RESET_MARGIN)) {
       throw new ReplayError(
         "Cannot replay: it stood still for too long, and the pause is nearly over; try again",
       );
@@ -144,18 +158,18 @@ function refuseIfPaused({ stream_name: stream, name, paused, config }: ConsumerI
 }
 
 /** By the server's clock, which may differ from this machine's. */
-function pauseEnd(info: ConsumerInfo | undefined): Date {
+function pauseEnd(info: ConsumerInfo | undefined, pauseMs: number): Date {
   const now = Date.parse((info as { ts?: string } | undefined)?.ts ?? "");
-  return new Date((Number.isNaN(now) ? Date.now() : now) + REPLAY_PAUSE_MS);
+  return new Date((Number.isNaN(now) ? Date.now() : now) + pauseMs);
 }
 
 /** Resolves with what the consumers look like when all is acknowledged, or there was time enough for it. */
 async function untilNothingIsUnderWay(
   jsm: JetStreamManager,
   targets: readonly ConsumerName[],
-  { signal, onStep }: { signal: AbortSignal; onStep(step: ReplayStep): void },
+  { signal, onStep, underWayMs }: { signal: AbortSignal; onStep(step: ReplayStep): void; underWayMs: number },
 ): Promise<ConsumerInfo[]> {
-  const deadline = performance.now() + UNDER_WAY_MS;
+  const deadline = performance.now() + underWayMs;
   for (let told = Number.NEGATIVE_INFINITY; ; ) {
     const infos = await Promise.all(targets.map(({ stream, name }) => jsm.consumers.info(stream, name)));
     const messages = infos.reduce((sum, { num_ack_pending }) => sum + num_ack_pending, 0);
@@ -228,14 +242,16 @@ function letterOf({ subject, seq, time, header: headers, data }: StoredMsg): Dea
 async function waitUntilKnown({
   signal,
   onStep,
+  waitMs,
 }: {
   signal: AbortSignal;
   onStep(step: ReplayStep): void;
+  waitMs: number;
 }): Promise<void> {
   const began = performance.now();
-  for (let elapsedMs = 0; elapsedMs < REPLAY_WAIT_MS && !signal.aborted; ) {
-    onStep({ kind: "waiting", elapsedMs, ofMs: REPLAY_WAIT_MS });
-    await pause(Math.min(TELL_MS, REPLAY_WAIT_MS - elapsedMs), signal);
+  for (let elapsedMs = 0; elapsedMs < waitMs && !signal.aborted; ) {
+    onStep({ kind: "waiting", elapsedMs, ofMs: waitMs });
+    await pause(Math.min(TELL_MS, waitMs - elapsedMs), signal);
     elapsedMs = performance.now() - began;
   }
 }

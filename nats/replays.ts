@@ -38,11 +38,17 @@ interface Known {
 export class Replays {
   readonly #connection: NatsConnection;
   readonly #log: Log;
+  readonly #trustMs: number;
   readonly #known = new Map<string, Known>();
   readonly #asking = new Map<string, Promise<void>>();
 
-  constructor(connection: NatsConnection, { log }: { log: Log }) {
+  /** @param options.trustMs Default {@linkcode MARK_TRUST_MS}. What replays waits for longer. */
+  constructor(
+    connection: NatsConnection,
+    { log, trustMs = MARK_TRUST_MS }: { log: Log; trustMs?: number | undefined },
+  ) {
     this.#connection = connection;
+    this.#trustMs = trustMs;
     this.#log = log;
   }
 
@@ -58,13 +64,17 @@ export class Replays {
    */
   ready(consumer: ConsumerName): Promise<void> | undefined {
     const known = this.#known.get(nameOf(consumer));
-    return known !== undefined && isTrusted(known) ? undefined : this.#ask(consumer);
+    return known !== undefined && this.#isTrusted(known) ? undefined : this.#ask(consumer);
   }
 
   /** Where a delivery stands by a mark that was asked for after it was sent; undefined if there is no such mark. */
   placeOf(msg: JsMsg): Place | undefined {
     const known = this.#known.get(nameOf({ stream: msg.info.stream, name: msg.info.consumer }));
-    return known !== undefined && isTrusted(known) ? placeIn(known, msg) : undefined;
+    return known !== undefined && this.#isTrusted(known) ? placeIn(known, msg) : undefined;
+  }
+
+  #isTrusted({ askedAt }: Known): boolean {
+    return performance.now() - askedAt < this.#trustMs;
   }
 
   #ask(consumer: ConsumerName): Promise<void> {
@@ -85,10 +95,6 @@ export class Replays {
       this.#log.warn({ err: cause, consumer: nameOf(consumer) }, "cannot look up what was replayed");
     }
   }
-}
-
-function isTrusted({ askedAt }: Known): boolean {
-  return performance.now() - askedAt < MARK_TRUST_MS;
 }
 
 function placeIn({ mark, parked, storedUntil }: Known, { seq, time }: JsMsg): Place {

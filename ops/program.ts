@@ -1,7 +1,7 @@
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { Command, CommanderError } from "commander";
-import { ReplayError, UnreadableMarkError } from "../nats/mod.ts";
+import { ReplayError, type ReplayTimes, UnreadableMarkError } from "../nats/mod.ts";
 import { addCatalog } from "./catalog.ts";
 import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
@@ -23,20 +23,28 @@ export interface Context {
   run(work: (shop: Shop) => Promise<ExitCode>): Promise<void>;
   /** From now on Ctrl-C, and being asked to end in another way, ends no more than what listens to this. */
   interrupted(): AbortSignal;
+  /** How long a replay takes, where tests set less than the defaults. */
+  readonly replayTimes?: ReplayTimes | undefined;
 }
 
 /** Runs one command line and says how it ended. Throws for bugs only. */
 export async function runOps(
   args: readonly string[],
-  options: { output: Output; environment?: Environment; interrupted?: () => AbortSignal },
+  options: {
+    output: Output;
+    environment?: Environment;
+    interrupted?: () => AbortSignal;
+    replayTimes?: ReplayTimes;
+  },
 ): Promise<ExitCode> {
-  const { output, interrupted = onInterrupt } = options;
+  const { output, interrupted = onInterrupt, replayTimes } = options;
   let code: ExitCode = 0;
   const config = readOpsConfig(options.environment);
   const context: Context = {
     config,
     output,
     interrupted,
+    replayTimes,
     async run(work) {
       await using shop = await connectShop(config);
       code = await work(shop);

@@ -27,7 +27,10 @@ interface Flags {
 }
 
 /** `replay`: delivers messages again to durable consumers, without repeating what they did outside the shop. */
-export function addReplay(program: Command, { config, output, run, interrupted }: Context): void {
+export function addReplay(
+  program: Command,
+  { config, output, run, interrupted, replayTimes }: Context,
+): void {
   program
     .command("replay")
     .description("deliver messages again to a consumer; no capture, shipment or mail is repeated")
@@ -45,7 +48,7 @@ export function addReplay(program: Command, { config, output, run, interrupted }
         const names = specs.map(consumerOf).map(nameOf).join(", ");
         command.error(`error: a sequence is one of one stream: name a consumer (${names})`);
       }
-      return run((shop) => replayTo(shop, specs, { flags, config, output, interrupted }));
+      return run((shop) => replayTo(shop, specs, { flags, config, output, interrupted, replayTimes }));
     });
 }
 
@@ -72,9 +75,9 @@ function consumerOf({ stream, service }: ConsumerSpec): { stream: string; name: 
 async function replayTo(
   shop: Shop,
   specs: readonly ConsumerSpec[],
-  options: { flags: Flags } & Pick<Context, "config" | "output" | "interrupted">,
+  options: { flags: Flags } & Pick<Context, "config" | "output" | "interrupted" | "replayTimes">,
 ): Promise<ExitCode> {
-  const { flags, output, interrupted } = options;
+  const { flags, output, interrupted, replayTimes } = options;
   const { from, by, dryRun = false, json = false } = flags;
   const projected = specs.filter(({ projection }) => projection === true);
   // Its position is in its database, with what it has counted: it is rebuilt, and its consumers follow.
@@ -91,7 +94,7 @@ async function replayTo(
   let outcome: ReplayOutcome | undefined;
   if (!dryRun && wanted.length > 0) {
     using watched = watchReplay(output);
-    outcome = await replay(shop, wanted, { by, signal: interrupted(), onStep: watched.step });
+    outcome = await replay(shop, wanted, { ...replayTimes, by, signal: interrupted(), onStep: watched.step });
   }
   const standing = outcome?.kind === "replayed" ? await standingOf(shop, wanted) : [];
   if (json) printJson(output, replayJson(plans, { dryRun, outcome, standing }));

@@ -1,4 +1,4 @@
-import { REPLAY_WAIT_MS, type ReplayStep } from "../nats/mod.ts";
+import type { ReplayStep } from "../nats/mod.ts";
 import { note, type Output, type Progress, progress } from "./output.ts";
 
 /** Tells how far a replay is: a line a step, and a bar for the wait on a terminal. */
@@ -13,7 +13,7 @@ export function watchReplay(output: Output): Disposable & { step(step: ReplaySte
     step(step) {
       if (step.kind === "waiting") {
         if (bar === undefined) {
-          const seconds = Math.ceil(REPLAY_WAIT_MS / 1_000);
+          const seconds = Math.ceil(step.ofMs / 1_000);
           note(output, `waiting ${seconds} s, after which every process knows what is a replay`);
           bar = progress(output, "Waiting", seconds);
           ticks = 0;
