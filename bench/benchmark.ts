@@ -25,6 +25,8 @@ export interface Options {
   readonly orders: readonly number[];
   /** Of `catchup`: how many events the analytics miss. */
   readonly events: number;
+  /** Of `catchup`: orders a second while it is measured. */
+  readonly steady: number;
   /** Of `catchup`: what they write to, each in a shop of its own. */
   readonly databases: readonly Database[];
 }

@@ -39,12 +39,14 @@ export interface CatchUpRun {
 }
 
 /**
- * Orders a second while it is measured: what leaves most of two cores idle, so that what the analytics take is seen in the
- * orders and not the queue of a busy shop; and enough for a p99 of the seconds that the catching up takes.
+ * Orders a second while it is measured, by default: what leaves most of two cores idle, so that what the analytics take is
+ * seen in the orders and not the queue of a busy shop; and enough for a p99 of the seconds that the catching up takes.
  */
 export const STEADY_RATE = 25;
 /** Orders in flight while what is to be missed is placed: close to as fast as the shop is. */
 const FILLING = 64;
+/** So many events come of an order, about: few are missed by few orders. */
+const EVENTS_OF_AN_ORDER = 25;
 /** It was idle, or busy with other things: its first orders are not measured. */
 const SETTLE_MS = 2_000;
 /** A fast catching up lasts for seconds; it is to be known to a hundredth. */
@@ -92,13 +94,14 @@ async function miss(shop: CatchUpShop, database: Database, { options, signal, sh
     return missed >= events;
   };
   const { checkout } = shop.orders;
-  await placeUntil(isEnough, { checkout, inFlight: FILLING, signal });
+  const inFlight = Math.min(FILLING, Math.ceil(events / EVENTS_OF_AN_ORDER));
+  await placeUntil(isEnough, { checkout, inFlight, signal });
   await workedOff(shop, { signal });
 }
 
 async function measure(shop: CatchUpShop, database: Database, { options, signal, show, home }: Context) {
   const probeMs = probeDisk(home);
-  const load = startSteadyLoad(shop.orders.checkout, { rate: STEADY_RATE, signal });
+  const load = startSteadyLoad(shop.orders.checkout, { rate: options.steady, signal });
   const rest = (ms: number) => sleep(ms, undefined, { signal });
   show(`${database}: orders without analytics`);
   await rest(SETTLE_MS);

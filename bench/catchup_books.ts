@@ -34,17 +34,18 @@ export async function readBooks({ shop, jsm, databaseUrl }: CatchUpShop): Promis
   await shop.stop(ANALYTICS);
   await using database =
     databaseUrl === "" ? await openPGlite(shop.dataDir) : await openPostgres(databaseUrl);
-  const books = counted.map(async ([what, stream, { subject }, query]) => ({
-    what,
-    inLedgers: await subjectsOf(jsm, stream, subject),
-    inAnalytics: await database.count(query),
-  }));
+  const books = [];
+  // One after the other: a connection to PostgreSQL takes one query at a time.
+  for (const [what, stream, { subject }, query] of counted) {
+    const inLedgers = await subjectsOf(jsm, stream, subject);
+    books.push({ what, inLedgers, inAnalytics: await database.count(query) });
+  }
   const orders = {
     what: "orders",
     inLedgers: (await contentsOf(jsm)).orders,
     inAnalytics: await database.count(ordersQuery),
   };
-  return [orders, ...(await Promise.all(books))];
+  return [orders, ...books];
 }
 
 interface Counting extends AsyncDisposable {

@@ -6,6 +6,7 @@ import { catchUpReport } from "./catchup_report.ts";
 const options = {
   databases: ["pglite", "postgres"],
   events: 40_000,
+  steady: 25,
   seconds: 10,
   repeat: 1,
 } as unknown as Options;

@@ -48,7 +48,18 @@ it("bench catchup stops the analytics of a real shop and starts them again, and 
     await chmod(folder, 0o711);
     const json = join(folder, "figures.json");
     const { err, code } = await bench([
-      ...["catchup", "--events", "100", "--seconds", "1", "--databases", "postgres", "--no-docs"],
+      ...[
+        "catchup",
+        "--events",
+        "100",
+        "--steady",
+        "5",
+        "--seconds",
+        "1",
+        "--databases",
+        "postgres",
+        "--no-docs",
+      ],
       ...["--json", json, "--data-dir", join(folder, "data")],
     ]);
     expect([0, 1], err).toContain(code);

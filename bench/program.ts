@@ -4,6 +4,7 @@ import { projectFolder } from "../tools/nats_server.mjs";
 import type { Benchmark } from "./benchmark.ts";
 import { benchmarks } from "./benchmarks.ts";
 import { faultNames } from "./cascade_side.ts";
+import { STEADY_RATE } from "./catchup.ts";
 import { databaseNames } from "./catchup_shop.ts";
 import { type RunOptions, runBenchmarks } from "./run.ts";
 import { targetNames } from "./targets.ts";
@@ -56,6 +57,7 @@ export function createProgram(): Command {
       [10_000, 100_000, 1_000_000],
     )
     .option("--events <n>", "catchup: how many events the analytics miss", whole(MAX_EVENTS), 40_000)
+    .option("--steady <n>", "catchup: orders a second while it is measured", whole(MAX_RATE), STEADY_RATE)
     .option("--databases <list>", "catchup: what the analytics write to", someOf(databaseNames), [
       ...databaseNames,
     ])
