@@ -30,6 +30,9 @@ const TRACE_URL = "http://127.0.0.1:16686/trace/{trace_id}";
 let shop: TestShop;
 let streams: Streams;
 let description: Promise<AnswerCheck> | undefined;
+/** Orders that wait for seconds, all at the same time: for a capture that comes too late, and for a review that nobody makes. */
+let late: string;
+let expired: string;
 beforeAll(async () => {
   shop = await openShop({
     CHARGING_DEADLINE_MS: "5000",
@@ -38,6 +41,10 @@ beforeAll(async () => {
     TRACE_URL,
   });
   streams = await openStreams(shop.shop.operator);
+  [late, expired] = await Promise.all([
+    shop.place({ payment_token: "tok_slow" }),
+    shop.place({ shipping_address: flaggedAddress, customer: { ...exampleOrder.customer, id: "cus_2" } }),
+  ]);
 });
 afterAll(async () => {
   await streams[Symbol.asyncDispose]();
@@ -140,11 +147,8 @@ describe("an order's timeline", { timeout: 90_000 }, () => {
   });
 
   it("tells timers that are set, have fired and were cancelled, and who decided what", async () => {
-    const [approved, expired] = await Promise.all([
-      shop.place({ shipping_address: flaggedAddress }),
-      shop.place({ shipping_address: flaggedAddress, customer: { ...exampleOrder.customer, id: "cus_2" } }),
-    ]);
-    await Promise.all([approved, expired].map((id) => shop.reaches(id, "in_review")));
+    const approved = await shop.place({ shipping_address: flaggedAddress });
+    await shop.reaches(approved, "in_review");
     const open = await timelineOf(approved);
     const timers = open.entries.filter(({ kind }) => kind === "timer_set");
     expect(subjectsOf(timers, approved)).toContain("fraud.review_timer");
@@ -179,7 +183,7 @@ describe("an order's timeline", { timeout: 90_000 }, () => {
   });
 
   it("tells how an order is undone whose capture came too late", async () => {
-    const id = await shop.place({ payment_token: "tok_slow" });
+    const id = late;
     await shop.ends(id);
     await until("the capture to be refunded", async () => {
       const { body } = await shop.call<{ status: string }>("payment", `/payments/${id}`);
