@@ -77,13 +77,3 @@ it("bench catchup stops the analytics of a real shop and starts them again, and 
     await rm(folder, { recursive: true, force: true });
   }
 });
-
-it("bench says what it can do, and refuses what it cannot", async () => {
-  const help = await bench(["--help"]);
-  expect(help.code).toBe(0);
-  for (const name of ["checkout", "cascade", "catchup", "accept", "growth", "export", "raw"])
-    expect(help.out).toContain(name);
-  const wrong = await bench(["checkout", "--targets", "nobody"]);
-  expect(wrong.code).toBe(2);
-  expect(wrong.err).toContain("nobody");
-});

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { benchmarks } from "./benchmarks.ts";
 
 /** What a command line comes to: its exit code and what it says. */
 function bench(...args: string[]): Promise<{ code: number; out: string; err: string }> {
@@ -15,18 +16,20 @@ function bench(...args: string[]): Promise<{ code: number; out: string; err: str
 test("npm run bench -- --help names the benchmarks and the options", async () => {
   const { code, out } = await bench("--help");
   expect(code).toBe(0);
-  for (const word of ["checkout", "accept", "--concurrency", "--seconds"]) expect(out).toContain(word);
+  for (const { name } of benchmarks) expect(out).toContain(name);
+  for (const option of ["--concurrency", "--seconds"]) expect(out).toContain(option);
 });
 
 test.each([
-  [["nonsense"]],
-  [["checkout", "--targets", "nobody"]],
-  [["checkout", "--concurrency", "1,0"]],
-  [["accept", "--seconds", "soon"]],
-  [["cascade", "--faults", "slow,fire"]],
-  [["accept", "--json", "/no/such/folder/figures.json"]],
-])("npm run bench -- %j is a mistake that is explained", async (args) => {
+  [["nonsense"], "nonsense"],
+  [["checkout", "--targets", "nobody"], "nobody"],
+  [["checkout", "--concurrency", "1,0"], "1,0"],
+  [["accept", "--seconds", "soon"], "soon"],
+  [["cascade", "--faults", "slow,fire"], "fire"],
+  [["accept", "--json", "/no/such/folder/figures.json"], "/no/such/folder"],
+])("npm run bench -- %j is a mistake that is explained, with %j", async (args, wrong) => {
   const { code, err } = await bench(...args);
   expect(code).toBe(2);
   expect(err).toMatch(/^error: /);
+  expect(err).toContain(wrong);
 });
