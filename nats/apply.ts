@@ -12,6 +12,7 @@ import {
 import { connect, type NatsConnection, nanos } from "@nats-io/transport-node";
 import { type Access, accessOptions } from "./access.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
+import { DEAD_LETTER_PREFIX } from "./dead_letter.ts";
 import {
   type BucketSpec,
   type ConsumerSpec,
@@ -171,9 +172,7 @@ export function bucketConfig(spec: BucketSpec, replicas: number): Partial<Stream
 export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { durable_name: string } {
   return {
     durable_name: spec.service,
-    filter_subjects: spec.deadLetters
-      ? [`dead_letter.${spec.service}.>`]
-      : spec.contracts.map((contract) => `${contract.subject}.>`),
+    filter_subjects: filtersOf(spec),
     deliver_policy: DeliverPolicy.All,
     ack_policy: spec.projection === true ? AckPolicy.All : AckPolicy.Explicit,
     ack_wait: nanos(ACK_WAIT_MS),
@@ -185,6 +184,13 @@ export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { 
     headers_only: false,
     inactive_threshold: 0,
   };
+}
+
+function filtersOf({ service, contracts, deadLetters, unfiltered }: ConsumerSpec): string[] {
+  if (deadLetters === true) return [`${DEAD_LETTER_PREFIX}.${service}.>`];
+  const subjects = contracts.map(({ subject }) => subject);
+  if (unfiltered !== true) return subjects.map((subject) => `${subject}.>`);
+  return [...new Set(subjects.map((subject) => `${subject.split(".", 1)[0]}.>`))];
 }
 
 async function planStream(

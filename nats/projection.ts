@@ -54,6 +54,8 @@ export type ReadResult =
       readonly id: string;
       readonly value: Projected["value"];
     }
+  /** Nobody counts it. */
+  | { readonly kind: "skipped" }
   | { readonly kind: "unreadable"; readonly error: string };
 
 export interface ReadProjectedOptions {
@@ -73,10 +75,10 @@ export async function readProjected(
   { contracts, readable }: ReadProjectedOptions,
 ): Promise<ReadResult> {
   const { subject, data, dataSchema, forged } = message;
-  if (forged) return { kind: "unreadable", error: "not written by the owner of its stream" };
   const { prefix, id } = splitSubject(subject);
   const contract = contracts.get(prefix);
-  if (contract === undefined) return { kind: "unreadable", error: `no handler for ${prefix}` };
+  if (contract === undefined) return { kind: "skipped" };
+  if (forged) return { kind: "unreadable", error: "not written by the owner of its stream" };
   const verdict = readable?.(contract, dataSchema);
   const refused = verdict instanceof Promise ? await verdict : verdict;
   if (refused !== undefined) return { kind: "unreadable", error: `unreadable: ${refused}` };

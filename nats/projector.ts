@@ -214,7 +214,7 @@ export class Projector implements AsyncDisposable {
     }
   }
 
-  /** Undefined for what asks for nothing: a letter that waits, or that somebody has dealt with. */
+  /** Undefined for what asks for nothing: what is not counted, and a letter that waits or that somebody has dealt with. */
   async #read(
     msg: JsMsg,
   ): Promise<
@@ -226,6 +226,7 @@ export class Projector implements AsyncDisposable {
     const { seq, storedAt, letter } = incoming;
     const stream = letter?.stream ?? msg.info.stream;
     const read = await readProjected(incoming, { contracts: this.#contracts, readable });
+    if (read.kind === "skipped") return undefined;
     if (read.kind === "unreadable") {
       await this.#park(incoming, read.error);
       // A letter that is parked once more was left out before.

@@ -32,9 +32,12 @@ export function readersOf(
   const consumers = topology.consumers.filter(({ contracts }) => contracts.includes(contract));
   const views = (topology.views ?? []).filter((view) => view.stream === stream && view.messages === true);
   const declared = new Set([...consumers, ...views].map(({ service }) => service));
+  // One that is declared is told apart by its contracts, whatever it is delivered besides.
+  const isDeclared = (name: string) =>
+    topology.consumers.some((spec) => spec.stream === stream && spec.service === name);
   const others = onServer
     .filter((consumer) => consumer.stream === stream && takes(consumer, contract))
-    .filter(({ name }) => !declared.has(name))
+    .filter(({ name }) => !declared.has(name) && !isDeclared(name))
     .map(({ name }) => `${name} (not in the topology)`);
   return [...declared, ...others];
 }

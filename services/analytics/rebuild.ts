@@ -186,24 +186,19 @@ export class Rebuild implements AsyncDisposable {
 
   async #read(stream: string, message: StoredMessage): Promise<Projected | "unreadable" | undefined> {
     const { subject, seq, timeMs, data, headers, forged } = message;
-    if (!this.#isCounted(subject)) return undefined;
     const { readable, log } = this.#options;
     const dataSchema = headers.get("ce-dataschema");
     const read = await readProjected(
       { subject, data, dataSchema, forged },
       { contracts: this.#contracts, readable },
     );
+    if (read.kind === "skipped") return undefined;
     if (read.kind === "unreadable") {
       log.warn({ stream, seq, subject, error: read.error }, "left out of the rebuild");
       return "unreadable";
     }
     const { contract, id, value } = read;
     return { contract, id, value, stream, seq, storedAt: new Date(timeMs), redriven: false };
-  }
-
-  #isCounted(subject: string): boolean {
-    const end = subject.indexOf(".", subject.indexOf(".") + 1);
-    return this.#contracts.has(subject.slice(0, end));
   }
 
   /** Letters were counted with the messages that they bring back, as far as this build can read them. */
