@@ -31,16 +31,12 @@ export function keepProjection(
       opened: gate.opened,
       readable: gate.readable,
       disturb: faults && ((signal) => faults.disturb(signal)),
-      onBatch: ({ messages, parked, ms }) => {
-        log.debug({ messages: messages.length, parked, ms: Math.round(ms) }, "counted");
-        for (const { contract, redriven } of messages) {
-          observeDelivery(metrics, {
-            subject: known(contract.subject),
-            outcome: "done",
-            redelivered: redriven,
-            ms,
-          });
-        }
+      onBatch: ({ counted, parked, ms }) => {
+        log.debug({ messages: counted.length, parked: parked.length, ms: Math.round(ms) }, "counted");
+        const observe = (subject: string, outcome: "done" | "dead") =>
+          observeDelivery(metrics, { subject: known(subject), outcome, redelivered: false, ms });
+        for (const subject of counted) observe(subject, "done");
+        for (const subject of parked) observe(subject, "dead");
       },
     }),
   );

@@ -2,7 +2,7 @@ import { setImmediate as tick } from "node:timers/promises";
 import { type JetStreamManager, type JsMsg, jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
-import type { Contract } from "./contracts/contract.ts";
+import { type Contract, splitSubject } from "./contracts/contract.ts";
 import { changeLetter } from "./dead_letter.ts";
 import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
 import { backoffMs, pause } from "./pause.ts";
@@ -28,8 +28,8 @@ export interface ProjectorOptions {
   readable?: ReadProjectedOptions["readable"];
   /** What each batch goes through before it is stored: it may wait, or throw. Default: nothing. */
   disturb?: ((signal: AbortSignal) => Promise<void>) | undefined;
-  /** Told of each batch once it is stored. */
-  onBatch?: (batch: { messages: readonly Projected[]; parked: number; ms: number }) => void;
+  /** Told of each batch once it is stored: the subjects of its messages, without their ids. */
+  onBatch?: (batch: { counted: readonly string[]; parked: readonly string[]; ms: number }) => void;
 }
 
 /** Messages that one pull asks for: what a consumer has under way at most (`max_ack_pending`). */
@@ -137,7 +137,9 @@ export class Projector implements AsyncDisposable {
     const session = new Session(signal);
     try {
       this.#session = session;
-      const pulling = consumers.map((consumer) => this.#pull(consumer, session));
+      const pulling = consumers.map((consumer) => {
+        return this.#pull(consumer, session, { position: positions.get(consumer.stream) ?? 0 });
+      });
       await session.until([...pulling, this.#store(session, { positions, onProgress })]);
     } finally {
       this.#session = undefined;
@@ -157,8 +159,13 @@ export class Projector implements AsyncDisposable {
     await this.#jsm.consumers.reset(stream, name, position + 1);
   }
 
-  async #pull({ stream, name }: { stream: string; name: string }, session: Session): Promise<void> {
+  async #pull(
+    { stream, name }: { stream: string; name: string },
+    session: Session,
+    { position }: { position: number },
+  ): Promise<void> {
     const { signal } = session;
+    let last = position;
     const consumer = await jetstream(this.#connection).consumers.get(stream, name);
     for (let next = 1; !signal.aborted; ) {
       const messages = await consumer.fetch({ max_messages: PULL, expires: PULL_EXPIRES_MS });
@@ -167,13 +174,15 @@ export class Projector implements AsyncDisposable {
       for await (const msg of messages) {
         if (signal.aborted) break;
         const { deliverySequence, deliveryCount } = msg.info;
-        if (deliverySequence !== next || deliveryCount > 1) {
+        // A stream that was made anew begins at 1, as deliveries do.
+        if (deliverySequence !== next || deliveryCount > 1 || msg.seq <= last) {
           throw new OutOfOrderError(
             `Cannot count message ${msg.seq} of ${stream}: it is delivery ${deliverySequence} for the ` +
               `${deliveryCount}. time, and ${next} is next`,
           );
         }
         next += 1;
+        last = msg.seq;
         session.add(msg);
       }
       signal.removeEventListener("abort", stop);
@@ -191,12 +200,12 @@ export class Projector implements AsyncDisposable {
       const started = performance.now();
       await disturb?.(session.signal);
       const messages: Projected[] = [];
-      const parked: { stream: string; seq: number }[] = [];
+      const parked: Parked[] = [];
       const last = new Map<string, JsMsg>();
       for (const msg of deliveries) {
         const read = await this.#read(msg);
         if (read?.kind === "projected") messages.push(read.message);
-        if (read?.kind === "parked") parked.push(read);
+        if (read?.kind === "parked") parked.push(read.message);
         last.set(msg.info.stream, msg);
       }
       const advance = new Map(
@@ -210,16 +219,16 @@ export class Projector implements AsyncDisposable {
         msg.ack();
       }
       onProgress();
-      onBatch?.({ messages, parked: parked.length, ms: performance.now() - started });
+      const counted = messages.map(({ contract }) => contract.subject);
+      const ms = performance.now() - started;
+      onBatch?.({ counted, parked: parked.map(({ subject }) => subject), ms });
     }
   }
 
   /** Undefined for what asks for nothing: what is not counted, and a letter that waits or that somebody has dealt with. */
   async #read(
     msg: JsMsg,
-  ): Promise<
-    { kind: "projected"; message: Projected } | { kind: "parked"; stream: string; seq: number } | undefined
-  > {
+  ): Promise<{ kind: "projected"; message: Projected } | { kind: "parked"; message: Parked } | undefined> {
     const { log, readable } = this.#options;
     const incoming = incomingOf(msg, log);
     if (incoming === undefined) return undefined;
@@ -229,8 +238,8 @@ export class Projector implements AsyncDisposable {
     if (read.kind === "skipped") return undefined;
     if (read.kind === "unreadable") {
       await this.#park(incoming, read.error);
-      // A letter that is parked once more was left out before.
-      return letter === undefined ? { kind: "parked", stream, seq } : undefined;
+      const { prefix: subject } = splitSubject(incoming.subject);
+      return { kind: "parked", message: { stream, seq, subject } };
     }
     if (letter !== undefined) await this.#markHandled(incoming);
     const { contract, id, value } = read;
@@ -264,6 +273,13 @@ export class Projector implements AsyncDisposable {
       "handled a redriven dead letter",
     );
   }
+}
+
+/** A message that was left out, by its subject without the id. */
+interface Parked {
+  readonly stream: string;
+  readonly seq: number;
+  readonly subject: string;
 }
 
 /** Deliveries that wait to be counted, from one setting of the consumers to the next. */

@@ -6,6 +6,8 @@ import { type ExitCode, note, type Output, type Progress, printJson, progress } 
 /** How often the projection is asked how far it is. */
 const POLL_MS = 250;
 const ANSWER_TIMEOUT_MS = 15_000;
+/** A process that is started again is back by then, and its database. */
+const PATIENCE_MS = 60_000;
 /** A line where there is no terminal. */
 const LINES_EVERY_MS = 5_000;
 
@@ -40,7 +42,7 @@ export async function rebuild(plans: readonly ReplayPlan[], options: RebuildOpti
       bar?.step(Math.max(0, rebuild.read - read));
       read = Math.max(read, rebuild.read);
       await pause(POLL_MS, signal);
-      status = await ask(`${url}/projection`);
+      status = await look(url, { silentSince: performance.now(), signal });
     }
   } finally {
     bar?.[Symbol.dispose]();
@@ -51,6 +53,21 @@ export async function rebuild(plans: readonly ReplayPlan[], options: RebuildOpti
   else if (swapped) note(output, `Rebuilt: ${services} answers from the new one`);
   else note(output, `The rebuild goes on: GET ${url}/projection says how far it is`);
   return swapped || signal.aborted ? 0 : 1;
+}
+
+/** Asks again while the service or its database does not answer: the rebuild goes on with them. */
+async function look(
+  url: string,
+  { silentSince, signal }: { silentSince: number; signal: AbortSignal },
+): Promise<ProjectionStatus> {
+  for (;;) {
+    try {
+      return await ask(`${url}/projection`);
+    } catch (cause) {
+      if (signal.aborted || performance.now() - silentSince > PATIENCE_MS) throw cause;
+      await pause(POLL_MS, signal);
+    }
+  }
 }
 
 async function ask(url: string, init: RequestInit = {}): Promise<ProjectionStatus> {

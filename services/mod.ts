@@ -41,7 +41,7 @@ export const services: readonly Service[] = [
     port: 8087,
     portVariable: "ANALYTICS_PORT",
     writes: ["analytics"],
-    secrets: ["DATABASE_URL"],
+    secrets: ["DATABASE_URL", "PGPASSWORD"],
   },
   { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
 ];

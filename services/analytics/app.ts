@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import type { Kysely } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { described, type Env, operatorOnly, Problem, readOrderId, readQuery } from "../../lib/mod.ts";
 import {
   getFunnel,
@@ -31,7 +31,7 @@ interface Dependencies extends StatusSource {
 export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
   const { database, rebuild, operatorToken } = dependencies;
   const ask = <T>(read: (db: Kysely<Tables>) => Promise<T>): Promise<T> =>
-    answered(() => read(database.db.withSchema(LIVE)));
+    answered(() => answer(database.db, read));
   return app
     .get("/summary", described(getSummary), async (context) => context.json(await ask(readSummary)))
     .get("/funnel", described(getFunnel), async (context) => {
@@ -60,15 +60,37 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
       return context.json(await answered(() => readStatus(dependencies)));
     })
     .post("/rebuild", operatorOnly(operatorToken), described(startRebuild), async (context) => {
-      if (!rebuild.start()) {
-        throw new Problem(409, "rebuild-under-way", {
-          title: "Rebuild under way",
-          detail: "The projection is being rebuilt; GET /projection says how far it is",
-        });
-      }
+      const started = rebuild.start();
+      if (started !== "started") throw notNow(started);
       context.var.log.warn({}, "a rebuild was asked for");
       return context.json(await answered(() => readStatus(dependencies)), 202);
     });
+}
+
+/** All of an answer is of one moment and of one projection: a rebuild takes its place before it or after it. */
+function answer<T>(db: Kysely<Tables>, read: (db: Kysely<Tables>) => Promise<T>): Promise<T> {
+  return db
+    .transaction()
+    .setIsolationLevel("repeatable read")
+    .execute(async (transaction) => {
+      // Before anything is looked at, so that the moment is after the swap if that is under way.
+      await sql`LOCK TABLE ${sql.table(`${LIVE}.positions`)} IN ACCESS SHARE MODE`.execute(transaction);
+      return read(transaction.withSchema(LIVE));
+    });
+}
+
+function notNow(why: "under way" | "standing by"): Problem {
+  if (why === "under way") {
+    return new Problem(409, "rebuild-under-way", {
+      title: "Rebuild under way",
+      detail: "The projection is being rebuilt; GET /projection says how far it is",
+    });
+  }
+  return new Problem(409, "standing-by", {
+    title: "Standing by",
+    detail:
+      "Another process writes the projection right now, or the database does not answer. Ask that one, or try again",
+  });
 }
 
 /** @throws {Problem} 503 if the database does not answer. */

@@ -3,17 +3,22 @@ import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Kysely, PGliteDialect, PostgresDialect } from "kysely";
 import type { Log } from "../../nats/mod.ts";
-import { PostgresTurn } from "./turn.ts";
+import { WriterLock } from "./writer_lock.ts";
 
 /** Where a projection is kept. */
 export interface Database<T> extends AsyncDisposable {
   readonly kind: "postgresql" | "pglite";
-  /**
-   * Sums and counts come as numbers, times as `Date`, days as text.
-   */
+  /** For answers. Sums and counts come as numbers, times as `Date`, days as text. */
   readonly db: Kysely<T>;
-  /** Resolves once no other process writes the projection, and for as long as this one is connected. */
-  turn(signal: AbortSignal): Promise<void>;
+  /** For what keeps the projection, which waits for no answer's connection. */
+  readonly writer: Kysely<T>;
+  /** Whether this process is the one that may write. */
+  readonly isWriter: boolean;
+  /**
+   * Resolves once this process is the one that may write, be it by the end of another.
+   * @throws {Error} If the database does not answer, or `signal` aborts.
+   */
+  becomeWriter(signal: AbortSignal): Promise<void>;
 }
 
 export interface DatabaseOptions {
@@ -28,8 +33,10 @@ const INT8 = 20;
 /** A day has no time zone, as which a `Date` of it would be read. */
 const DATE = 1082;
 
-/** Connections at most: one that writes, and some that answer. */
-const POOL = 5;
+/** Connections for answers, of which each takes one. */
+const READERS = 4;
+/** One counts what comes, one rebuilds. */
+const WRITERS = 2;
 const CONNECT_TIMEOUT_MS = 5_000;
 /** A statement of this long is stuck. The server ends it; if that does not answer either, the connection is given up. */
 const STATEMENT_TIMEOUT_MS = 10_000;
@@ -48,10 +55,6 @@ async function openPostgres<T>(url: string, log: Log): Promise<Database<T>> {
     application_name: "analytics",
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
-  };
-  const pool = new pg.Pool({
-    ...settings,
-    max: POOL,
     statement_timeout: STATEMENT_TIMEOUT_MS,
     query_timeout: ANSWER_TIMEOUT_MS,
     types: {
@@ -60,18 +63,26 @@ async function openPostgres<T>(url: string, log: Log): Promise<Database<T>> {
         return oid === DATE ? String : pg.types.getTypeParser(oid, format as "text");
       }) as typeof pg.types.getTypeParser,
     },
-  });
-  // Of a connection that nobody uses right now. The next one to need one is told.
-  pool.on("error", (cause) => log.warn({ err: cause }, "a connection to the database was lost"));
-  const turn = new PostgresTurn(() => new pg.Client(settings), log);
-  const db = new Kysely<T>({ dialect: new PostgresDialect({ pool }) });
+  };
+  const open = (max: number) => {
+    const pool = new pg.Pool({ ...settings, max });
+    // Of a connection that nobody uses right now. The next one to need one is told.
+    pool.on("error", (cause) => log.warn({ err: cause }, "a connection to the database was lost"));
+    return new Kysely<T>({ dialect: new PostgresDialect({ pool }) });
+  };
+  const lock = new WriterLock(() => new pg.Client(settings), log);
+  const [db, writer] = [open(READERS), open(WRITERS)];
   return {
     kind: "postgresql",
     db,
-    turn: (signal) => turn.take(signal),
+    writer,
+    get isWriter() {
+      return lock.held;
+    },
+    becomeWriter: (signal) => lock.take(signal),
     async [Symbol.asyncDispose]() {
-      await turn[Symbol.asyncDispose]();
-      await db.destroy();
+      await lock[Symbol.asyncDispose]();
+      await Promise.all([db.destroy(), writer.destroy()]);
     },
   };
 }
@@ -93,8 +104,10 @@ async function openPGlite<T>({ folder, log }: DatabaseOptions): Promise<Database
   return {
     kind: "pglite",
     db,
+    writer: db,
     // Nobody else can be in it.
-    turn: async () => undefined,
+    isWriter: true,
+    becomeWriter: async () => undefined,
     async [Symbol.asyncDispose]() {
       await db.destroy();
       if (!pglite.closed) await pglite.close();
@@ -102,13 +115,17 @@ async function openPGlite<T>({ folder, log }: DatabaseOptions): Promise<Database
   };
 }
 
-/** Whether this says that the database did not answer, or could not, rather than what it answered. */
+/**
+ * Whether this says that the database did not answer, or would not let anybody in, rather than what it answered. By SQLSTATE:
+ * connection (08), login (28), no such database (3D), no tables yet (3F000, 42P01), resources (53), an operator or a timeout
+ * (57), the system (58). By Node's names: the network.
+ */
 export function isDatabaseDown(cause: unknown): boolean {
   if (!(cause instanceof Error)) return false;
   const { code } = cause as { code?: unknown };
-  // By SQLSTATE: connection, resources, intervention of an operator or a timeout, the system; tables that are not made yet. By
-  // Node's names: the network.
-  if (typeof code === "string") return /^(08|53|57|58)...$|^3F000$|^42P01$|^E[A-Z_]+$/.test(code);
+  if (typeof code === "string") return DOWN.test(code);
   // What the driver says of a connection that ended or did not answer has no code; what is a bug of ours has its own class.
   return cause.constructor === Error;
 }
+
+const DOWN = /^(08|28|3D|53|57|58)[0-9A-Z]{3}$|^3F000$|^42P01$|^E(?!RR_)[A-Z]{3,}$/;

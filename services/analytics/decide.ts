@@ -64,12 +64,11 @@ const counters: readonly (readonly [Contract, Counter<DescMessage>])[] = [
   counts(checkoutState, (rows, { order, state, reason, history }) => {
     if (order === undefined) return;
     const row = addOrder(rows, order);
-    addTransition(rows, order, { n: history.length - 1, reason, history });
+    const since = addTransition(rows, row, { n: history.length - 1, reason, history });
     // The first snapshot says two: that the order was created, and what came of it.
-    if (history.length === 2) addTransition(rows, order, { n: 0, reason, history });
+    if (history.length === 2) addTransition(rows, row, { n: 0, reason, history });
     // A dead letter that is redriven may be older than what is known.
-    if (history.length < row.version) return;
-    const since = toText(history.at(-1)?.at, order.placedAt);
+    if (since === undefined || history.length < row.version) return;
     Object.assign(row, { version: history.length, state, reason, state_since: since });
     if (isEnd(state)) row.ended_at = since;
   }),
@@ -104,7 +103,7 @@ const counters: readonly (readonly [Contract, Counter<DescMessage>])[] = [
     day.refunded_cents += amount;
   }),
   counts(item, (rows, { sku, available, reserved, unitPriceCents, currency }, { seq, storedAt }) => {
-    rows.stock.set(sku, {
+    rows.stock.set(`${sku} ${seq}`, {
       sku,
       available: Number(available),
       reserved: Number(reserved),
@@ -213,27 +212,31 @@ function addOrder({ orders }: Rows, order: Order): OrderRow {
 /**
  * A snapshot extends the history of the one before by one transition at most, so that the last is the one that it says.
  * One that is said again, by a snapshot with the same history, is known to the table.
+ *
+ * @returns When it happened.
  */
 function addTransition(
   { transitions }: Rows,
-  { orderId, placedAt }: Order,
+  { order_id, placed_at }: OrderRow,
   { n, reason, history }: Pick<Checkout, "history" | "reason"> & { n: number },
-): void {
+): string | undefined {
   const transition = history[n];
-  if (transition === undefined) return;
+  if (transition === undefined) return undefined;
   const { state, at, cause } = transition;
   const before = history[n - 1];
-  transitions.set(`${orderId} ${n}`, {
-    order_id: orderId,
+  const entered = at === undefined ? placed_at : toText(at);
+  transitions.set(`${order_id} ${n}`, {
+    order_id,
     n,
     state,
-    entered_at: toText(at, placedAt),
+    entered_at: entered,
     cause,
     reason: state === "cancelled" ? reason : "",
-    placed_on: toDay(toText(placedAt)),
+    placed_on: toDay(placed_at),
     left_state: before?.state,
     left_after_ms: at && before?.at && Math.max(0, timestampMs(at) - timestampMs(before.at)),
   });
+  return entered;
 }
 
 function addPayment({ payments }: Rows, row: PaymentRow): void {

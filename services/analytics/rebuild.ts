@@ -75,25 +75,29 @@ export class Rebuild implements AsyncDisposable {
     return this.#last;
   }
 
-  /** @returns False if one is under way. */
-  start(): boolean {
-    if (this.#running !== undefined) return false;
+  /** `standing by`: another process writes the projection, and may be rebuilding it. */
+  start(): "started" | "under way" | "standing by" {
+    if (this.#running !== undefined) return "under way";
+    if (!this.#options.database.isWriter) return "standing by";
     this.#running = this.#run({ fresh: true });
-    return true;
+    return "started";
   }
 
-  /** Goes on with what a process before this one has not ended, if there is such. */
+  /** Goes on with what a process before this one has not ended, if there is such, once this one is the writer. */
   async resume(): Promise<void> {
     const { database, log } = this.#options;
     const { signal } = this.#stopping;
     for (let failures = 1; !signal.aborted; failures++) {
       try {
-        if (this.#running !== undefined || !(await this.#exists(NEXT))) return;
-        await database.turn(signal);
+        await database.becomeWriter(signal);
+        if (this.#running !== undefined) return;
+        await this.#drop(OLD);
+        if (!(await this.#exists(NEXT))) return;
         log.info({}, "going on with a rebuild");
         this.#running ??= this.#run({ fresh: false });
         return;
       } catch (cause) {
+        if (signal.aborted) return;
         log.info({ err: cause }, "cannot tell whether a rebuild is under way, trying again");
         await pause(backoffMs(failures), signal);
       }
@@ -114,6 +118,7 @@ export class Rebuild implements AsyncDisposable {
     try {
       for (let failures = 0; ; ) {
         try {
+          await this.#options.database.becomeWriter(signal);
           if (!emptied) await this.#drop(NEXT);
           emptied = true;
           await this.#build(() => (failures = 0));
@@ -135,7 +140,7 @@ export class Rebuild implements AsyncDisposable {
   }
 
   async #build(onProgress: () => void): Promise<void> {
-    const { database, projector, streams } = this.#options;
+    const { database, projector, streams, log } = this.#options;
     const { signal } = this.#stopping;
     const next = new Store(database, { schema: NEXT });
     const positions = new Map(await next.open(signal));
@@ -145,11 +150,20 @@ export class Rebuild implements AsyncDisposable {
     await projector.hold(async () => {
       const live = await new Store(database).positions();
       for (const stream of streams) {
-        while ((positions.get(stream) ?? 0) < (live.get(stream) ?? 0)) await this.#page(stream, state);
+        // A stream that was restored from a backup may end before what was counted of it.
+        while (
+          (positions.get(stream) ?? 0) < (live.get(stream) ?? 0) &&
+          (await this.#page(stream, state)) >= 0
+        )
+          signal.throwIfAborted();
       }
-      await this.#swap();
+      await this.#swap(live);
     });
-    await this.#drop(OLD);
+    try {
+      await this.#drop(OLD);
+    } catch (cause) {
+      log.warn({ err: cause }, "what was replaced could not be removed; the next start does");
+    }
   }
 
   /** One page of each stream after the other. @returns How many messages there are still to read, at least. */
@@ -157,19 +171,19 @@ export class Rebuild implements AsyncDisposable {
     let left = 0;
     let read = 0;
     for (const stream of streams) {
-      left += await this.#page(stream, state);
+      left += Math.max(0, await this.#page(stream, state));
       read += state.positions.get(stream) ?? 0;
     }
     if (this.#progress !== undefined) Object.assign(this.#progress, { read, total: read + left });
     return left;
   }
 
-  /** @returns How many messages of the stream there are behind the page. */
+  /** @returns How many messages of the stream there are behind the page; -1 if it is empty. */
   async #page(stream: string, { next, positions, onProgress }: Building): Promise<number> {
     const from = positions.get(stream) ?? 0;
     const { messages: page, pending } = await readPage(this.#options.connection, stream, { from: from + 1 });
     const last = page.at(-1);
-    if (last === undefined) return 0;
+    if (last === undefined) return -1;
     const messages: Projected[] = [];
     const parked: { stream: string; seq: number }[] = [];
     for (const message of page) {
@@ -201,27 +215,32 @@ export class Rebuild implements AsyncDisposable {
     return { contract, id, value, stream, seq, storedAt: new Date(timeMs), redriven: false };
   }
 
-  /** Letters were counted with the messages that they bring back, as far as this build can read them. */
-  async #swap(): Promise<void> {
-    const { db } = this.#options.database;
+  /**
+   * Who answers holds a lock on the positions meanwhile (see `answer()`), so that no answer is of both. Streams of which nothing is
+   * counted keep their position: what dead letters have brought back was counted with the messages that they are of.
+   */
+  async #swap(live: ReadonlyMap<string, number>): Promise<void> {
+    const { database, streams } = this.#options;
     await this.#drop(OLD);
-    await db.transaction().execute(async (transaction) => {
-      await sql`UPDATE ${sql.table(`${NEXT}.positions`)} n SET position = l.position
-        FROM ${sql.table(`${LIVE}.positions`)} l WHERE l.stream = n.stream AND n.position < l.position`.execute(
-        transaction,
-      );
+    await database.writer.transaction().execute(async (transaction) => {
+      await sql`LOCK TABLE ${sql.table(`${LIVE}.positions`)} IN ACCESS EXCLUSIVE MODE`.execute(transaction);
+      for (const [stream, position] of live) {
+        if (streams.includes(stream)) continue;
+        const next = transaction.withSchema(NEXT).updateTable("positions").set({ position });
+        await next.where("stream", "=", stream).execute();
+      }
       await sql`ALTER SCHEMA ${sql.id(LIVE)} RENAME TO ${sql.id(OLD)}`.execute(transaction);
       await sql`ALTER SCHEMA ${sql.id(NEXT)} RENAME TO ${sql.id(LIVE)}`.execute(transaction);
     });
   }
 
   async #drop(schema: string): Promise<void> {
-    await this.#options.database.db.schema.dropSchema(schema).ifExists().cascade().execute();
+    await this.#options.database.writer.schema.dropSchema(schema).ifExists().cascade().execute();
   }
 
   async #exists(schema: string): Promise<boolean> {
-    const { db } = this.#options.database;
-    const found = await sql`SELECT 1 FROM pg_namespace WHERE nspname = ${schema}`.execute(db);
+    const { writer } = this.#options.database;
+    const found = await sql`SELECT 1 FROM pg_namespace WHERE nspname = ${schema}`.execute(writer);
     return found.rows.length > 0;
   }
 }

@@ -1,15 +1,16 @@
 import type { ProjectionBatch } from "../../nats/mod.ts";
 import type { Rows } from "./rows.ts";
 
-/** One SQL statement: `$1` is `parameter`, a JSON object with an array of records for each of its parts. */
+/** One SQL statement, with a JSON array of records as the parameter of each of its parts. */
 export interface Statement {
   readonly sql: string;
-  readonly parameter: string;
+  readonly parameters: readonly string[];
 }
 
 /**
  * The statement that stores a batch: rows and positions, all or nothing, in one round trip. It fails, and stores nothing, if a
- * position is not the one that the batch was read from (SQLSTATE 40001). Only tables that get rows are in it.
+ * position is not the one that the batch was read from, or would not go forward (SQLSTATE 40001). Only tables that get rows are
+ * in it.
  *
  * @param schema Where the tables are.
  */
@@ -21,18 +22,29 @@ export function statementFor(rows: Rows, batch: ProjectionBatch, { schema }: { s
     redriven: messages.flatMap(({ redriven, stream, seq }) => (redriven ? [{ stream, seq }] : [])),
     ...Object.fromEntries(Object.entries(rows).map(([name, added]) => [name, [...added.values()]])),
   };
-  const filled = Object.entries(records).filter(([, added]) => added.length > 0);
-  const parts = filled.map(([name]) => writers[name as keyof typeof writers](`"${schema}"`));
+  const filled = Object.keys(records).filter((name) => records[name]?.length !== 0) as Part[];
+  const sources: Sources = {
+    schema: `"${schema}"`,
+    // Each is parsed as often as it is named.
+    from: (part, columns) => `json_to_recordset($${filled.indexOf(part) + 1}::json) AS r(${columns})`,
+    has: (part) => filled.includes(part),
+  };
   return {
-    sql: `WITH ${parts.join(",\n")}
+    sql: `WITH ${filled.map((part) => writers[part](sources)).join(",\n")}
 SELECT CASE WHEN count(*) = ${advance.size} THEN true ELSE "${schema}".refuse_stale_position() END FROM advanced`,
-    parameter: JSON.stringify(Object.fromEntries(filled)),
+    parameters: filled.map((part) => JSON.stringify(records[part])),
   };
 }
 
-/** The records of a part, as a table named `r`. */
-function from(part: string, columns: string): string {
-  return `jsonb_to_recordset($1::jsonb -> '${part}') AS r(${columns})`;
+type Part = keyof Rows | "advance" | "parked" | "redriven";
+
+interface Sources {
+  /** Quoted. */
+  readonly schema: string;
+  /** The records of a part, as a table named `r`. */
+  from(part: Part, columns: string): string;
+  /** Whether there are any. */
+  has(part: Part): boolean;
 }
 
 const transition = `order_id text, n int, state text, entered_at timestamptz, cause text, reason text, placed_on date,
@@ -42,23 +54,23 @@ const stock = `sku text, available bigint, reserved bigint, unit_price_cents big
 const movement = "seq bigint, sku text, kind text, quantity bigint, order_id text, moved_at timestamptz";
 
 /**
- * How each part is stored. `schema` is quoted. All parts see the tables as they were before the statement, so that no two of
+ * How each part is stored. All parts see the tables as they were before the statement, so that no two of
  * them write one row.
  */
 const writers = {
-  advance: (schema) => `advanced AS (
+  advance: ({ schema, from }) => `advanced AS (
   UPDATE ${schema}.positions p SET position = r."to", changed_at = now()
   FROM ${from("advance", `stream text, "from" bigint, "to" bigint`)}
-  WHERE p.stream = r.stream AND p.position = r."from" RETURNING 1
+  WHERE p.stream = r.stream AND p.position = r."from" AND r."to" > r."from" RETURNING 1
 )`,
-  parked: (schema) => `parked AS (
+  parked: ({ schema, from }) => `parked AS (
   INSERT INTO ${schema}.parked SELECT * FROM ${from("parked", "stream text, seq bigint")} ON CONFLICT DO NOTHING
 )`,
-  redriven: (schema) => `redriven AS (
+  redriven: ({ schema, from }) => `redriven AS (
   DELETE FROM ${schema}.parked p USING ${from("redriven", "stream text, seq bigint")}
   WHERE p.stream = r.stream AND p.seq = r.seq
 )`,
-  orders: (schema) => `orders AS (
+  orders: ({ schema, from }) => `orders AS (
   INSERT INTO ${schema}.orders AS o
   SELECT order_id, customer_id, plan, shipping_priority, country, currency, total_cents, placed_at, version,
     coalesce(state, 'created'), coalesce(reason, ''), coalesce(state_since, placed_at), ended_at, cancel_requested_at
@@ -77,18 +89,20 @@ const writers = {
     cancel_requested_at = coalesce(o.cancel_requested_at, excluded.cancel_requested_at)
   WHERE excluded.version >= o.version OR excluded.cancel_requested_at IS NOT NULL
 )`,
-  lines: (schema) => `lines AS (
+  lines: ({ schema, from }) => `lines AS (
   INSERT INTO ${schema}.order_lines
   SELECT * FROM ${from("lines", "order_id text, line int, sku text, quantity int, unit_price_cents bigint")}
   ON CONFLICT DO NOTHING
 )`,
   // Whether a transition is news, the table says: what is counted is what it takes.
-  transitions: (schema) => `transitions AS (
+  transitions: ({ schema, from }) => `said_transitions AS MATERIALIZED (
+  SELECT * FROM ${from("transitions", transition)}
+), transitions AS (
   INSERT INTO ${schema}.transitions
-  SELECT order_id, n, state, entered_at, cause FROM ${from("transitions", transition)}
+  SELECT order_id, n, state, entered_at, cause FROM said_transitions
   ON CONFLICT DO NOTHING RETURNING order_id, n
-), new_transitions AS (
-  SELECT r.* FROM transitions t JOIN ${from("transitions", transition)} ON r.order_id = t.order_id AND r.n = t.n
+), new_transitions AS MATERIALIZED (
+  SELECT said.* FROM transitions t JOIN said_transitions said ON said.order_id = t.order_id AND said.n = t.n
 ), funnel AS (
   INSERT INTO ${schema}.funnel_daily AS f
   SELECT placed_on, state, reason, count(*) FROM new_transitions GROUP BY 1, 2, 3
@@ -100,7 +114,7 @@ const writers = {
   ON CONFLICT (day, state) DO UPDATE SET visits = t.visits + excluded.visits,
     total_ms = t.total_ms + excluded.total_ms, longest_ms = greatest(t.longest_ms, excluded.longest_ms)
 )`,
-  payments: (schema) => `payments AS (
+  payments: ({ schema, from }) => `payments AS (
   INSERT INTO ${schema}.payments AS p
   SELECT * FROM ${from(
     "payments",
@@ -118,7 +132,7 @@ const writers = {
     declined_at = coalesce(excluded.declined_at, p.declined_at),
     voided_at = coalesce(excluded.voided_at, p.voided_at)
 )`,
-  refunds: (schema) => `refunds AS (
+  refunds: ({ schema, from }) => `refunds AS (
   INSERT INTO ${schema}.refunds
   SELECT * FROM ${from(
     "refunds",
@@ -126,7 +140,7 @@ const writers = {
   )}
   ON CONFLICT DO NOTHING
 )`,
-  revenue: (schema) => `revenue AS (
+  revenue: ({ schema, from }) => `revenue AS (
   INSERT INTO ${schema}.revenue_daily AS d
   SELECT * FROM ${from(
     "revenue",
@@ -136,35 +150,40 @@ const writers = {
     captures = d.captures + excluded.captures, captured_cents = d.captured_cents + excluded.captured_cents,
     refunds = d.refunds + excluded.refunds, refunded_cents = d.refunded_cents + excluded.refunded_cents
 )`,
-  // Units that came or went otherwise than by orders: what they hold is in both sums.
-  stock: (schema) => `stock AS (
+  // The last of each sku is its stock; units that came or went otherwise than by orders are what its sum changes by.
+  stock: ({ schema, from }) => `said_stock AS MATERIALIZED (
+  SELECT r.*, lag(r.available + r.reserved, 1, coalesce(s.available + s.reserved, 0)) OVER by_sku AS before,
+    row_number() OVER (PARTITION BY r.sku ORDER BY r.seq DESC) AS age
+  FROM ${from("stock", stock)} LEFT JOIN ${schema}.stock s ON s.sku = r.sku
+  WHERE s.seq IS NULL OR r.seq > s.seq
+  WINDOW by_sku AS (PARTITION BY r.sku ORDER BY r.seq)
+), stock AS (
   INSERT INTO ${schema}.stock AS s
-  SELECT * FROM ${from("stock", stock)}
+  SELECT sku, available, reserved, unit_price_cents, currency, seq, changed_at FROM said_stock WHERE age = 1
   ON CONFLICT (sku) DO UPDATE SET available = excluded.available, reserved = excluded.reserved,
     unit_price_cents = excluded.unit_price_cents, currency = excluded.currency, seq = excluded.seq,
     changed_at = excluded.changed_at
-  WHERE excluded.seq > s.seq
 ), adjusted AS (
   INSERT INTO ${schema}.stock_movements
-  SELECT r.seq, r.sku, 'adjusted', r.available + r.reserved - coalesce(s.available + s.reserved, 0), NULL, r.changed_at
-  FROM ${from("stock", stock)} LEFT JOIN ${schema}.stock s ON s.sku = r.sku
-  WHERE (s.seq IS NULL OR r.seq > s.seq) AND r.available + r.reserved <> coalesce(s.available + s.reserved, 0)
+  SELECT seq, sku, 'adjusted', available + reserved - before, NULL, changed_at FROM said_stock
+  WHERE available + reserved <> before
   ON CONFLICT DO NOTHING
 )`,
-  movements: (schema) => `movements AS (
+  movements: ({ schema, from }) => `movements AS (
   INSERT INTO ${schema}.stock_movements SELECT * FROM ${from("movements", movement)} ON CONFLICT DO NOTHING
 )`,
-  releases: (schema) => `releases AS (
+  releases: ({ schema, from, has }) => `released AS MATERIALIZED (
+  SELECT * FROM ${from("releases", "seq bigint, order_id text, moved_at timestamptz")}
+), releases AS (
   INSERT INTO ${schema}.stock_movements
   SELECT released.seq, held.sku, 'released', held.quantity, released.order_id, released.moved_at
-  FROM jsonb_to_recordset($1::jsonb -> 'releases') AS released(seq bigint, order_id text, moved_at timestamptz)
-  JOIN (
+  FROM released JOIN (
     SELECT order_id, sku, quantity, kind FROM ${schema}.stock_movements
-    UNION ALL SELECT order_id, sku, quantity, kind FROM ${from("movements", movement)}
+    ${has("movements") ? `UNION ALL SELECT order_id, sku, quantity, kind FROM ${from("movements", movement)}` : ""}
   ) held ON held.order_id = released.order_id AND held.kind = 'reserved'
   ON CONFLICT DO NOTHING
 )`,
-  screenings: (schema) => `screenings AS (
+  screenings: ({ schema, from }) => `screenings AS (
   INSERT INTO ${schema}.screenings AS s
   SELECT * FROM ${from(
     "screenings",
@@ -180,7 +199,7 @@ const writers = {
     expires_at = coalesce(excluded.expires_at, s.expires_at),
     decided_at = coalesce(excluded.decided_at, s.decided_at)
 )`,
-  shipments: (schema) => `shipments AS (
+  shipments: ({ schema, from }) => `shipments AS (
   INSERT INTO ${schema}.shipments
   SELECT * FROM ${from(
     "shipments",
@@ -188,8 +207,8 @@ const writers = {
   )}
   ON CONFLICT DO NOTHING
 )`,
-  mails: (schema) => `mails AS (
+  mails: ({ schema, from }) => `mails AS (
   INSERT INTO ${schema}.mails
   SELECT * FROM ${from("mails", "order_id text, kind text, sent_at timestamptz")} ON CONFLICT DO NOTHING
 )`,
-} as const satisfies Record<keyof Rows | "advance" | "parked" | "redriven", (schema: string) => string>;
+} as const satisfies Record<Part, (sources: Sources) => string>;

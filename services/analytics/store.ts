@@ -20,13 +20,13 @@ export class Store implements Projection {
   }
 
   get #db(): Kysely<Tables> {
-    return this.#database.db.withSchema(this.#schema);
+    return this.#database.writer.withSchema(this.#schema);
   }
 
   /** Waits until no other process writes the projection, migrates it, and resolves with the position of each stream. */
   async open(signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
-    await this.#database.turn(signal);
-    await migrate(this.#database.db, { schema: this.#schema });
+    await this.#database.becomeWriter(signal);
+    await migrate(this.#database.writer, { schema: this.#schema });
     const streams = topology.streams.map(({ name }) => ({ stream: name, position: 0 }));
     await this.#db
       .insertInto("positions")
@@ -44,12 +44,12 @@ export class Store implements Projection {
   /** Stores a batch in one statement, which is a transaction of its own and one round trip. */
   async apply(batch: ProjectionBatch): Promise<void> {
     const counted = await this.#toCount(batch.messages);
-    const { sql, parameter } = statementFor(
+    const { sql, parameters } = statementFor(
       project(counted),
       { ...batch, messages: counted },
       { schema: this.#schema },
     );
-    await this.#database.db.executeQuery(CompiledQuery.raw(sql, [parameter]));
+    await this.#database.writer.executeQuery(CompiledQuery.raw(sql, [...parameters]));
   }
 
   /** Without the dead letters whose messages were counted after all, by a rebuild with a build that can read them. */

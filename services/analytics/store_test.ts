@@ -48,6 +48,12 @@ describe.each(databases)("a store in %s", (_, open) => {
     expect((await store.positions()).get("ORDER")).toBe(2);
   });
 
+  it("refuses to go back", async () => {
+    await store.apply(batchOf([placed("o1", { seq: 5 })]));
+    const back = batchOf([placed("o2", { seq: 3 })], { from: { ORDER: 5 } });
+    await expect(store.apply(back)).rejects.toMatchObject({ code: "40001" });
+  });
+
   it("refuses the same batch a second time, and money counts once", async () => {
     const batch = batchOf([
       said(
@@ -166,16 +172,23 @@ describe.each(databases)("a store in %s", (_, open) => {
     ]);
   });
 
-  it("takes for adjusted what neither came nor went by an order", async () => {
+  it.each([
+    ["in one batch", [3]],
+    ["in three", [1, 2, 3]],
+  ])("takes for adjusted what neither came nor went by an order: %s", async (__, ends) => {
     const stock = (available: bigint, reserved: bigint, seq: number) =>
       said(item, "mug", { sku: "mug", available, reserved, unitPriceCents: 1n, currency: "EUR" }, { seq });
-    await store.apply(batchOf([stock(100n, 0n, 1)]));
-    await store.apply(batchOf([stock(98n, 2n, 2)], { from: { INVENTORY: 1 } }));
-    await store.apply(batchOf([stock(50n, 2n, 3)], { from: { INVENTORY: 2 } }));
+    const messages = [stock(100n, 0n, 1), stock(98n, 2n, 2), stock(50n, 2n, 3)];
+    let from = 0;
+    for (const to of ends) {
+      const part = messages.filter(({ seq }) => seq > from && seq <= to);
+      await store.apply(batchOf(part, { from: { INVENTORY: from } }));
+      from = to;
+    }
     const moved = await test.db.selectFrom("stock_movements").selectAll().orderBy("seq").execute();
-    expect(moved.map(({ kind, quantity }) => [kind, quantity])).toEqual([
-      ["adjusted", 100],
-      ["adjusted", -48],
+    expect(moved.map(({ seq, kind, quantity }) => [seq, kind, quantity])).toEqual([
+      [1, "adjusted", 100],
+      [3, "adjusted", -48],
     ]);
     expect(await test.db.selectFrom("stock").select(["available", "reserved"]).execute()).toEqual([
       { available: 50, reserved: 2 },

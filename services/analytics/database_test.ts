@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { silent, until } from "../../test/support/mod.ts";
+import { startTestPostgres, type TestPostgres } from "../../test/support/postgres.ts";
+import { isDatabaseDown, openDatabase } from "./database.ts";
+
+describe("isDatabaseDown()", () => {
+  const withCode = (code: string) => Object.assign(new Error("said so"), { code });
+  it.each(["ECONNREFUSED", "ENOTFOUND", "08006", "28P01", "3D000", "53300", "57P01", "3F000", "42P01"])(
+    "takes %s for one that does not answer or lets nobody in",
+    (code) => expect(isDatabaseDown(withCode(code))).toBe(true),
+  );
+  it.each(["ERR_INVALID_ARG_TYPE", "23505", "42601", "22P02", "40001"])("takes %s for an answer", (code) =>
+    expect(isDatabaseDown(withCode(code))).toBe(false),
+  );
+  it("takes a bug for a bug, and what the driver says without a code for the driver's", () => {
+    expect(isDatabaseDown(new TypeError("x is undefined"))).toBe(false);
+    expect(isDatabaseDown(new Error("Connection terminated"))).toBe(true);
+  });
+});
+
+describe("a database that several processes share", () => {
+  let postgres: TestPostgres;
+  beforeAll(async () => {
+    postgres = await startTestPostgres();
+  });
+  afterAll(() => postgres[Symbol.asyncDispose]());
+
+  it("has one writer, and the next one when that is gone; whoever asks twice waits once", async () => {
+    const url = await postgres.createDatabase();
+    const open = () => openDatabase<object>({ url, folder: "", log: silent });
+    const never = new AbortController().signal;
+    const first = await open();
+    await using second = await open();
+    await first.becomeWriter(never);
+    const became = Promise.all([second.becomeWriter(never), second.becomeWriter(never)]);
+    await until("a look", async () => !second.isWriter);
+    const giveUp = new AbortController();
+    await using third = await open();
+    const waited = third.becomeWriter(giveUp.signal);
+    giveUp.abort(new Error("enough"));
+    await expect(waited).rejects.toThrow("enough");
+    expect([first.isWriter, second.isWriter, third.isWriter]).toEqual([true, false, false]);
+    await first[Symbol.asyncDispose]();
+    await became;
+    expect(second.isWriter).toBe(true);
+  });
+
+  it("knows that it writes no longer when the server is gone, and becomes the writer again when that is back", async () => {
+    const url = await postgres.createDatabase();
+    const never = new AbortController().signal;
+    await using database = await openDatabase<object>({ url, folder: "", log: silent });
+    await database.becomeWriter(never);
+    await postgres.server.stop({ mode: "immediate" });
+    await until("it to notice", () => !database.isWriter);
+    await expect(database.becomeWriter(never)).rejects.toThrow();
+    await postgres.server.start();
+    await database.becomeWriter(never);
+    expect(database.isWriter).toBe(true);
+  });
+});
