@@ -95,14 +95,18 @@ describe("an order of any kind in mid-flow", () => {
     SURVIVED_MS,
   );
 
-  it("survives the end and the start of everything", async () => {
-    await ordersDuring(async (refunded) => {
-      await shop.reaches(await refunded, ["refunding", "releasing", "cancelled"]);
-      await Promise.all(services.map(({ name }) => shop.shop.stop(name)));
-      await shop.shop.restart("nats-server");
-      await Promise.all(services.map(({ name }) => shop.shop.start(name)));
-    });
-  }, SURVIVED_MS);
+  it(
+    "survives the end and the start of everything",
+    async () => {
+      await ordersDuring(async (refunded) => {
+        await shop.reaches(await refunded, ["refunding", "releasing", "cancelled"]);
+        await Promise.all(services.map(({ name }) => shop.shop.stop(name)));
+        await shop.shop.restart("nats-server");
+        await Promise.all(services.map(({ name }) => shop.shop.start(name)));
+      });
+    },
+    SURVIVED_MS,
+  );
 
   it("leaves money, stock, histories and mails as they should be after all of it, and no dead letter", async () => {
     await using streams = await openStreams(shop.shop.operator);
