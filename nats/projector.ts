@@ -189,40 +189,62 @@ export class Projector implements AsyncDisposable {
     }
   }
 
+  /** Reads the next batch while the one before it is stored. They are stored one after the other. */
   async #store(
     session: Session,
     { positions, onProgress }: { positions: Map<string, number>; onProgress: () => void },
   ): Promise<void> {
-    const { projection, disturb, onBatch } = this.#options;
+    let storing = Promise.resolve();
     while (!session.signal.aborted) {
       const deliveries = await session.take(MAX_BATCH);
-      if (deliveries.length === 0) return;
+      if (deliveries.length === 0) break;
       const started = performance.now();
-      await disturb?.(session.signal);
-      const messages: Projected[] = [];
-      const parked: Parked[] = [];
-      const last = new Map<string, JsMsg>();
-      for (const msg of deliveries) {
-        const read = await this.#read(msg);
-        if (read?.kind === "projected") messages.push(read.message);
-        if (read?.kind === "parked") parked.push(read.message);
-        last.set(msg.info.stream, msg);
-      }
-      const advance = new Map(
-        [...last].map(([stream, { seq }]) => [stream, { from: positions.get(stream) ?? 0, to: seq }]),
-      );
+      await this.#options.disturb?.(session.signal);
+      const batch = await this.#prepare(deliveries);
+      await storing;
       session.signal.throwIfAborted();
-      await projection.apply({ messages, parked, advance });
-      for (const [stream, msg] of last) {
-        positions.set(stream, msg.seq);
-        // All before it, too: the consumer has the policy `all`.
-        msg.ack();
-      }
-      onProgress();
-      const counted = messages.map(({ contract }) => contract.subject);
-      const ms = performance.now() - started;
-      onBatch?.({ counted, parked: parked.map(({ subject }) => subject), ms });
+      storing = this.#apply(batch, { positions, onProgress, started });
+      // It may be long until somebody waits for it.
+      storing.catch((cause) => session.fail(cause));
     }
+    await storing;
+  }
+
+  async #prepare(deliveries: readonly JsMsg[]): Promise<Prepared> {
+    const messages: Projected[] = [];
+    const parked: Parked[] = [];
+    const last = new Map<string, JsMsg>();
+    for (const msg of deliveries) {
+      const read = await this.#read(msg);
+      if (read?.kind === "projected") messages.push(read.message);
+      if (read?.kind === "parked") parked.push(read.message);
+      last.set(msg.info.stream, msg);
+    }
+    return { messages, parked, last };
+  }
+
+  async #apply(
+    { messages, parked, last }: Prepared,
+    {
+      positions,
+      onProgress,
+      started,
+    }: { positions: Map<string, number>; onProgress: () => void; started: number },
+  ): Promise<void> {
+    const { projection, onBatch } = this.#options;
+    const advance = new Map(
+      [...last].map(([stream, { seq }]) => [stream, { from: positions.get(stream) ?? 0, to: seq }]),
+    );
+    await projection.apply({ messages, parked, advance });
+    for (const [stream, msg] of last) {
+      positions.set(stream, msg.seq);
+      // All before it, too: the consumer has the policy `all`.
+      msg.ack();
+    }
+    onProgress();
+    const counted = messages.map(({ contract }) => contract.subject);
+    const ms = performance.now() - started;
+    onBatch?.({ counted, parked: parked.map(({ subject }) => subject), ms });
   }
 
   /** Undefined for what asks for nothing: what is not counted, and a letter that waits or that somebody has dealt with. */
@@ -282,9 +304,17 @@ interface Parked {
   readonly subject: string;
 }
 
+/** What deliveries came to, and of each stream the last of them. */
+interface Prepared {
+  readonly messages: readonly Projected[];
+  readonly parked: readonly Parked[];
+  readonly last: ReadonlyMap<string, JsMsg>;
+}
+
 /** Deliveries that wait to be counted, from one setting of the consumers to the next. */
 class Session {
   readonly #ending = new AbortController();
+  readonly #failure = Promise.withResolvers<never>();
   readonly signal: AbortSignal;
   #waiting: JsMsg[] = [];
   #wake: (() => void) | undefined;
@@ -312,14 +342,21 @@ class Session {
     return this.signal.aborted ? [] : this.#waiting.splice(0, most);
   }
 
+  /** Ends it. */
+  fail(cause: unknown): void {
+    this.#failure.reject(cause);
+  }
+
   /**
-   * Ends with the first of `parts` that does, and waits for the others.
-   * @throws What that one has thrown.
+   * Ends with the first of `parts` that does, or with what it fails with, and waits for all parts.
+   * @throws What that is.
    */
   async until(parts: readonly Promise<void>[]): Promise<void> {
     this.#ended = Promise.allSettled(parts);
+    // After the end nobody asks any more.
+    this.#failure.promise.catch(() => undefined);
     try {
-      await Promise.race(parts);
+      await Promise.race([...parts, this.#failure.promise]);
     } finally {
       this.#ending.abort();
       await this.#ended;
