@@ -131,7 +131,9 @@ describe("passStartGate()", () => {
     expect(text).toMatch(
       /order\.created: BACKWARD_TRANSITIVE, .*version 1: REQUIRED_FIELD_ADDED at #\/OrderCreated\/4/,
     );
-    expect(text).toContain("read by coordinator, notification, monitor, forgotten (not in the topology)");
+    expect(text).toContain(
+      "read by coordinator, notification, analytics, monitor, forgotten (not in the topology)",
+    );
     expect(text).not.toContain("order.cancel_requested");
     expect(await lastSeq()).toBe(before);
   });

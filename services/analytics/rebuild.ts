@@ -146,7 +146,7 @@ export class Rebuild implements AsyncDisposable {
     const positions = new Map(await next.open(signal));
     const state = { next, positions, onProgress };
     // What comes meanwhile is little by then, and read while nothing else is counted.
-    while ((await this.#pass(streams, state)) > MAX_BATCH) signal.throwIfAborted();
+    while ((await this.#pass(streams, state)) > MAX_BATCH);
     await projector.hold(async () => {
       const live = await new Store(database).positions();
       for (const stream of streams) {
@@ -154,16 +154,29 @@ export class Rebuild implements AsyncDisposable {
         while (
           (positions.get(stream) ?? 0) < (live.get(stream) ?? 0) &&
           (await this.#page(stream, state)) >= 0
-        )
-          signal.throwIfAborted();
+        );
       }
-      await this.#swap(live);
+      await this.#swap(await this.#kept(live));
     });
     try {
       await this.#drop(OLD);
     } catch (cause) {
       log.warn({ err: cause }, "what was replaced could not be removed; the next start does");
     }
+  }
+
+  /**
+   * Positions in streams of which nothing is counted: in dead letters, which were counted with the messages that they bring back.
+   * Not in a stream that has not got so far, which is an older one: its letters may come again.
+   */
+  async #kept(live: ReadonlyMap<string, number>): Promise<ReadonlyMap<string, number>> {
+    const { connection, streams } = this.#options;
+    const others = [...live].filter(([stream, position]) => position > 0 && !streams.includes(stream));
+    const found = others.map(async ([stream, position]): Promise<[string, number][]> => {
+      const { messages } = await readPage(connection, stream, { from: position, limit: 1 });
+      return messages.length === 0 ? [] : [[stream, position]];
+    });
+    return new Map((await Promise.all(found)).flat());
   }
 
   /** One page of each stream after the other. @returns How many messages there are still to read, at least. */
@@ -180,6 +193,7 @@ export class Rebuild implements AsyncDisposable {
 
   /** @returns How many messages of the stream there are behind the page; -1 if it is empty. */
   async #page(stream: string, { next, positions, onProgress }: Building): Promise<number> {
+    this.#stopping.signal.throwIfAborted();
     const from = positions.get(stream) ?? 0;
     const { messages: page, pending } = await readPage(this.#options.connection, stream, { from: from + 1 });
     const last = page.at(-1);
@@ -216,16 +230,15 @@ export class Rebuild implements AsyncDisposable {
   }
 
   /**
-   * Who answers holds a lock on the positions meanwhile (see `answer()`), so that no answer is of both. Streams of which nothing is
-   * counted keep their position: what dead letters have brought back was counted with the messages that they are of.
+   * Who answers holds a lock on the positions meanwhile (see `answer()`), so that no answer is of both.
+   * @param kept Positions that hold for what takes its place as well.
    */
-  async #swap(live: ReadonlyMap<string, number>): Promise<void> {
-    const { database, streams } = this.#options;
+  async #swap(kept: ReadonlyMap<string, number>): Promise<void> {
+    const { database } = this.#options;
     await this.#drop(OLD);
     await database.writer.transaction().execute(async (transaction) => {
       await sql`LOCK TABLE ${sql.table(`${LIVE}.positions`)} IN ACCESS EXCLUSIVE MODE`.execute(transaction);
-      for (const [stream, position] of live) {
-        if (streams.includes(stream)) continue;
+      for (const [stream, position] of kept) {
         const next = transaction.withSchema(NEXT).updateTable("positions").set({ position });
         await next.where("stream", "=", stream).execute();
       }
