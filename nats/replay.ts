@@ -120,8 +120,8 @@ export async function replay(
       const mark = await makeMark(jsm, target, { info, earlier, by: options.by });
       const stored = await writeReplayMark(connection, target, { mark, expect });
       if (stored.kind === "conflict") {
-        // The pause is the other's as well.
-        paused.splice(paused.indexOf(target), 1);
+        // From here on the pauses are, or may become, the other's as well: consumers are marked in one order.
+        paused.splice(index);
         throw new ReplayError(`Cannot replay ${nameOf(target)}: somebody else replays it right now`);
       }
       if (stored.kind !== "committed") {
@@ -139,6 +139,13 @@ export async function replay(
       throw new ReplayError(
         "Cannot replay: it stood still for too long, and the pause is nearly over; try again",
       );
+    }
+    for (const target of targets) {
+      const { paused: stillPaused } = await jsm.consumers.info(target.stream, target.name);
+      if (stillPaused !== true)
+        throw new ReplayError(
+          `Cannot replay ${nameOf(target)}: somebody has resumed it meanwhile; try again`,
+        );
     }
     for (const target of targets) {
       await jsm.consumers.reset(target.stream, target.name, target.from);
