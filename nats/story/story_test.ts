@@ -1,6 +1,6 @@
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Client, type NatsServer, silent, startNats } from "../../test/support/mod.ts";
+import { type Client, type NatsServer, silent, startNats, until } from "../../test/support/mod.ts";
 import { aboutOrder } from "../about_order.ts";
 import { applyTopology } from "../apply.ts";
 import type { Cause } from "../cause.ts";
@@ -68,16 +68,21 @@ describe("readStory()", () => {
   });
 
   it("tells decisions of one commit apart by their causes, and knows those of one by the commit", async () => {
-    const payment = (status: string) => message(shop.payment, "together", { orderId: "together", status });
     const cause = (seq: number, attempt = 1) => ({ stream: "CHECKOUT", seq, attempt });
-    const before = await lastSeq("PAYMENT");
-    await Promise.all([
-      decide("PAYMENT", [payment("pending")], cause(1)),
-      decide("PAYMENT", [payment("captured"), message(shop.paymentCaptured, "together", {})], cause(1, 3)),
-      decide("PAYMENT", [payment("refunded"), message(shop.paymentRefunded, "together", {})], cause(2)),
-    ]);
-    const { entries } = await storyOf("together");
-    expect(new Set(entries.map(({ batch }) => batch?.id)).size).toBe(1);
+    let before = 0;
+    // They share a commit unless the first is on its way before the others are there.
+    const { entries } = await until("decisions that share a commit", async () => {
+      const id = `together-${before}`;
+      const payment = (status: string) => message(shop.payment, id, { orderId: id, status });
+      before = await lastSeq("PAYMENT");
+      await Promise.all([
+        decide("PAYMENT", [payment("pending")], cause(1)),
+        decide("PAYMENT", [payment("captured"), message(shop.paymentCaptured, id, {})], cause(1, 3)),
+        decide("PAYMENT", [payment("refunded"), message(shop.paymentRefunded, id, {})], cause(2)),
+      ]);
+      const story = await storyOf(id);
+      return new Set(story.entries.map(({ batch }) => batch?.id)).size === 1 && story;
+    });
     expect(entries.map(({ seq }) => seq - before)).toEqual([1, 2, 3, 4, 5]);
     expect(entries.map(({ decision }) => decision)).toEqual([1, 2, 2, 3, 3]);
     expect(
