@@ -11,10 +11,12 @@ import type { Tables } from "./tables.ts";
 
 await run("analytics", async (life) => {
   const config = readAnalyticsConfig();
-  const service = await connectObserver("analytics", { config, ...life });
-  const { log, stack } = service;
+  const { log, stack } = life;
+  log.level = config.LOG_LEVEL;
   const folder = join(config.DATA_DIR, "analytics");
+  // First: one within this process takes seconds to make, in which nothing else is answered, not even NATS.
   const database = stack.use(await openDatabase<Tables>({ url: config.DATABASE_URL, folder, log }));
+  const service = await connectObserver("analytics", { config, ...life });
   log.info({ database: database.kind }, "database");
   const { projector, gate } = keepProjection(service, new Store(database), {
     config,
