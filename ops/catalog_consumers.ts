@@ -97,13 +97,14 @@ function listOf(filters: readonly string[]): string {
   return filters.length === 0 ? "everything" : [...filters].sort().join(", ");
 }
 
-/** Whether the server's consumer gets messages of the contract. */
+/** Whether the server's consumer gets messages of the contract, and does not skip them. */
 export function takes(
-  { stream, name, info, filters }: FoundConsumer,
+  { stream, name, spec, info, filters }: FoundConsumer,
   contract: Parameters<typeof readersOf>[0],
   { streams }: Topology,
 ): boolean {
   if (info === undefined) return false;
+  if (spec?.unfiltered === true) return spec.contracts.includes(contract);
   return (
     readersOf(contract, { topology: { streams, consumers: [] }, onServer: [{ stream, name, filters }] })
       .length > 0
