@@ -1,12 +1,13 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { JsMsg } from "@nats-io/jetstream";
 import { type ConsumerName, nameOf } from "./consumer_name.ts";
-import { type Contract, decode, splitSubject } from "./contracts/contract.ts";
+import { splitSubject } from "./contracts/contract.ts";
 import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import type { Incoming } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { isUnavailable } from "./link.ts";
 import { backoffMs } from "./pause.ts";
+import { FORGED, type MessageRead, type Readable, readMessage } from "./read_message.ts";
 import type { Place } from "./replays.ts";
 import { fieldsOf, finish, parkAway, type Settling } from "./settle.ts";
 import { failWith, inEffectSpan } from "./spans.ts";
@@ -22,9 +23,7 @@ export interface AttemptsOptions extends Settling {
   readonly stopping: AbortSignal;
   /** Aborts when no more work is done. */
   readonly stopped: AbortSignal;
-  readonly readable?:
-    | ((contract: Contract, dataSchema: string) => string | undefined | Promise<string | undefined>)
-    | undefined;
+  readonly readable?: Readable | undefined;
   readonly disturb?: ((signal: AbortSignal) => Promise<void>) | undefined;
   readonly now?: (() => Date) | undefined;
   readonly tracer?: Tracer | undefined;
@@ -109,14 +108,14 @@ export class Attempts {
   }
 
   async #handle(incoming: Incoming, place: Place): Promise<AttemptOutcome> {
-    if (incoming.forged) return this.#park(incoming, "not written by the owner of its stream");
+    if (incoming.forged) return this.#park(incoming, FORGED);
     const { prefix, id } = splitSubject(incoming.subject);
     const handler = this.#handlers.get(prefix);
     if (handler === undefined) return this.#park(incoming, `no handler for ${prefix}`);
-    const verdict = this.#options.readable?.(handler.contract, incoming.dataSchema);
-    let unreadable: string | undefined;
+    let read: MessageRead;
     try {
-      unreadable = verdict instanceof Promise ? await verdict : verdict;
+      const reading = readMessage(incoming, handler.contract, this.#options.readable);
+      read = reading instanceof Promise ? await reading : reading;
     } catch (cause) {
       // Nothing is known of the message, so nothing counts against it.
       this.#options.log.warn(
@@ -126,14 +125,8 @@ export class Attempts {
       incoming.msg.nak(backoffMs(incoming.msg.info.deliveryCount));
       return "error";
     }
-    if (unreadable !== undefined) return this.#park(incoming, `unreadable: ${unreadable}`);
-    let value: MessageShape<DescMessage>;
-    try {
-      value = decode(handler.contract, incoming.data);
-    } catch (cause) {
-      return this.#park(incoming, `cannot be decoded as ${handler.contract.schema.typeName}: ${cause}`);
-    }
-    const decoded = { value, id, place };
+    if (read.kind === "unreadable") return this.#park(incoming, read.error);
+    const decoded = { value: read.value, id, place };
     if (handler.perform === undefined) return this.#run(incoming, handler, decoded);
     return this.#turns.take(id, () => this.#run(incoming, handler, decoded));
   }

@@ -4,11 +4,12 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { Attempts, type MAX_THROWS } from "./attempts.ts";
 import type { Log } from "./connection.ts";
 import type { ConsumerName } from "./consumer_name.ts";
-import { type Contract, splitSubject } from "./contracts/contract.ts";
+import { splitSubject } from "./contracts/contract.ts";
 import type { AnyHandler } from "./handler.ts";
 import { type Incoming, incomingOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { Pulls } from "./pulls.ts";
+import type { Readable } from "./read_message.ts";
 import { Replays } from "./replays.ts";
 import { fieldsOf } from "./settle.ts";
 import { endProcess, startProcess } from "./spans.ts";
@@ -23,11 +24,8 @@ export interface ProcessorOptions {
   log: Log;
   /** Nothing is taken before it resolves, nor if it rejects. Default: at once. */
   opened?: Promise<unknown>;
-  /**
-   * Says why a message of a contract must not be read, by the schema that it names; undefined if it may (see `ReadGate`).
-   * Default: whatever can be decoded is read.
-   */
-  readable?: (contract: Contract, dataSchema: string) => string | undefined | Promise<string | undefined>;
+  /** Default: whatever can be decoded is read. */
+  readable?: Readable;
   /** What each delivery goes through before it is handled: it may wait, or throw. Default: nothing. */
   disturb?: ((signal: AbortSignal) => Promise<void>) | undefined;
   /** Clock of the decisions. Default: the system's. */

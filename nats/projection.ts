@@ -1,5 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
-import { type Contract, decode, splitSubject } from "./contracts/contract.ts";
+import { type Contract, splitSubject } from "./contracts/contract.ts";
+import { FORGED, type MessageRead, type Readable, readMessage } from "./read_message.ts";
 
 /** A message that a projection counts. */
 export interface Projected {
@@ -48,22 +49,14 @@ export interface Projection {
 export const MAX_BATCH = 1_000;
 
 export type ReadResult =
-  | {
-      readonly kind: "read";
-      readonly contract: Contract;
-      readonly id: string;
-      readonly value: Projected["value"];
-    }
+  | (Extract<MessageRead, { kind: "read" }> & { readonly contract: Contract; readonly id: string })
+  | Extract<MessageRead, { kind: "unreadable" }>
   /** Nobody counts it. */
-  | { readonly kind: "skipped" }
-  | { readonly kind: "unreadable"; readonly error: string };
+  | { readonly kind: "skipped" };
 
 export interface ReadProjectedOptions {
   contracts: ReadonlyMap<string, Contract>;
-  /** See `ProcessorOptions.readable`. */
-  readable?:
-    | ((contract: Contract, dataSchema: string) => string | undefined | Promise<string | undefined>)
-    | undefined;
+  readable?: Readable | undefined;
 }
 
 /**
@@ -74,17 +67,11 @@ export async function readProjected(
   message: { subject: string; data: Uint8Array; dataSchema: string; forged: boolean },
   { contracts, readable }: ReadProjectedOptions,
 ): Promise<ReadResult> {
-  const { subject, data, dataSchema, forged } = message;
-  const { prefix, id } = splitSubject(subject);
+  const { prefix, id } = splitSubject(message.subject);
   const contract = contracts.get(prefix);
   if (contract === undefined) return { kind: "skipped" };
-  if (forged) return { kind: "unreadable", error: "not written by the owner of its stream" };
-  const verdict = readable?.(contract, dataSchema);
-  const refused = verdict instanceof Promise ? await verdict : verdict;
-  if (refused !== undefined) return { kind: "unreadable", error: `unreadable: ${refused}` };
-  try {
-    return { kind: "read", contract, id, value: decode(contract, data) };
-  } catch (cause) {
-    return { kind: "unreadable", error: `cannot be decoded as ${contract.schema.typeName}: ${cause}` };
-  }
+  if (message.forged) return { kind: "unreadable", error: FORGED };
+  const read = readMessage(message, contract, readable);
+  const known = read instanceof Promise ? await read : read;
+  return known.kind === "read" ? { ...known, contract, id } : known;
 }

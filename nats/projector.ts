@@ -12,6 +12,8 @@ import {
   type ReadProjectedOptions,
   readProjected,
 } from "./projection.ts";
+import { ProjectorSession } from "./projector_session.ts";
+import { PULL_EXPIRES_MS } from "./pulls.ts";
 
 export interface ProjectorOptions {
   service: string;
@@ -33,12 +35,6 @@ export interface ProjectorOptions {
 
 /** Messages that one pull asks for: what a consumer has under way at most (`max_ack_pending`). */
 const PULL = 1_000;
-/** A pull is renewed this often: one that got lost on the way leaves a consumer deaf until then. */
-const PULL_EXPIRES_MS = 5_000;
-/** So old are answers at most while all goes well. With a transaction for each message, the shop would feel what they cost. */
-const LINGER_MS = 100;
-/** Where more wait there is something to catch up with, and no time to lose. */
-const FEW = 100;
 /** Between two tries to go on. A database that is started again is back within seconds. */
 const PAUSE = { firstMs: 250, maxMs: 5_000 };
 
@@ -70,7 +66,7 @@ export class Projector implements AsyncDisposable {
   readonly #contracts: ReadonlyMap<string, Contract>;
   readonly #stopping = new AbortController();
   readonly #running: Promise<void>;
-  #session: Session | undefined;
+  #session: ProjectorSession | undefined;
   #held: Promise<void> | undefined;
 
   constructor(connection: NatsConnection, jsm: JetStreamManager, options: ProjectorOptions) {
@@ -137,7 +133,7 @@ export class Projector implements AsyncDisposable {
     for (const consumer of consumers) await this.#rewind(consumer, positions.get(consumer.stream) ?? 0);
     // Somebody has asked for it meanwhile, and may move the positions.
     if (this.#held !== undefined) return;
-    const session = new Session(signal);
+    const session = new ProjectorSession(signal);
     try {
       this.#session = session;
       const pulling = consumers.map((consumer) => {
@@ -164,7 +160,7 @@ export class Projector implements AsyncDisposable {
 
   async #pull(
     { stream, name }: { stream: string; name: string },
-    session: Session,
+    session: ProjectorSession,
     { position }: { position: number },
   ): Promise<void> {
     const { signal } = session;
@@ -194,23 +190,27 @@ export class Projector implements AsyncDisposable {
 
   /** Reads the next batch while the one before it is stored. They are stored one after the other. */
   async #store(
-    session: Session,
+    session: ProjectorSession,
     { positions, onProgress }: { positions: Map<string, number>; onProgress: () => void },
   ): Promise<void> {
     let storing = Promise.resolve();
-    while (!session.signal.aborted) {
-      const deliveries = await session.take(MAX_BATCH);
-      if (deliveries.length === 0) break;
-      const started = performance.now();
-      await this.#options.disturb?.(session.signal);
-      const batch = await this.#prepare(deliveries);
+    try {
+      while (!session.signal.aborted) {
+        const deliveries = await session.take(MAX_BATCH);
+        if (deliveries.length === 0) break;
+        const started = performance.now();
+        await this.#options.disturb?.(session.signal);
+        const batch = await this.#prepare(deliveries);
+        await storing;
+        session.signal.throwIfAborted();
+        storing = this.#apply(batch, { positions, onProgress, started });
+        // It may be long until somebody waits for it.
+        storing.catch((cause) => session.fail(cause));
+      }
+    } finally {
+      // Whatever ends this: who waits for the end may move the positions.
       await storing;
-      session.signal.throwIfAborted();
-      storing = this.#apply(batch, { positions, onProgress, started });
-      // It may be long until somebody waits for it.
-      storing.catch((cause) => session.fail(cause));
     }
-    await storing;
   }
 
   async #prepare(deliveries: readonly JsMsg[]): Promise<Prepared> {
@@ -312,63 +312,4 @@ interface Prepared {
   readonly messages: readonly Projected[];
   readonly parked: readonly Parked[];
   readonly last: ReadonlyMap<string, JsMsg>;
-}
-
-/** Deliveries that wait to be counted, from one setting of the consumers to the next. */
-class Session {
-  readonly #ending = new AbortController();
-  readonly #failure = Promise.withResolvers<never>();
-  readonly signal: AbortSignal;
-  #waiting: JsMsg[] = [];
-  #wake: (() => void) | undefined;
-  #ended: Promise<unknown> = Promise.resolve();
-
-  constructor(stopping: AbortSignal) {
-    this.signal = AbortSignal.any([stopping, this.#ending.signal]);
-    this.signal.addEventListener("abort", () => this.#wake?.());
-  }
-
-  add(msg: JsMsg): void {
-    this.#waiting.push(msg);
-    this.#wake?.();
-  }
-
-  /** Up to `most` deliveries, as soon as there is one; none when the session ends. */
-  async take(most: number): Promise<JsMsg[]> {
-    while (this.#waiting.length === 0 && !this.signal.aborted) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
-    }
-    // Nobody waits for what is counted: a few messages wait for more, and share a transaction with them.
-    if (this.#waiting.length < FEW) await pause(LINGER_MS, this.signal);
-    return this.signal.aborted ? [] : this.#waiting.splice(0, most);
-  }
-
-  /** Ends it. */
-  fail(cause: unknown): void {
-    this.#failure.reject(cause);
-  }
-
-  /**
-   * Ends with the first of `parts` that does, or with what it fails with, and waits for all parts.
-   * @throws What that is.
-   */
-  async until(parts: readonly Promise<void>[]): Promise<void> {
-    this.#ended = Promise.allSettled(parts);
-    // After the end nobody asks any more.
-    this.#failure.promise.catch(() => undefined);
-    try {
-      await Promise.race([...parts, this.#failure.promise]);
-    } finally {
-      this.#ending.abort();
-      await this.#ended;
-    }
-  }
-
-  /** Resolves once nothing of it is under way. */
-  async end(): Promise<void> {
-    this.#ending.abort();
-    await this.#ended;
-  }
 }

@@ -6,7 +6,7 @@ import { backoffMs, pause } from "./pause.ts";
 /** Messages that wait in this process, per consumer; the consumer's `max_ack_pending` bounds those under way. */
 const PREFETCH = 500;
 /** A pull is renewed this often: one that got lost on the way leaves a consumer deaf until then. */
-const PULL_EXPIRES_MS = 5_000;
+export const PULL_EXPIRES_MS = 5_000;
 
 export interface PullsOptions {
   readonly log: Log;

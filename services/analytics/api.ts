@@ -1,20 +1,9 @@
 import { z } from "zod";
 import { Cents, Currency, type Operation, OrderId, oneOf, pageLimit, Time } from "../../lib/mod.ts";
+import { orderStates } from "../../nats/mod.ts";
 import { place, Text } from "./cursor.ts";
 
-/** Where an order can stand, in the order in which it gets there: the coordinator's table, as its interface. */
-export const orderStates = [
-  "created",
-  "reserving",
-  "screening",
-  "in_review",
-  "charging",
-  "fulfilling",
-  "completed",
-  "releasing",
-  "refunding",
-  "cancelled",
-] as const;
+export { orderStates };
 
 const State = oneOf(orderStates);
 const Count = z.int().min(0);

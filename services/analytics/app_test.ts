@@ -2,11 +2,17 @@ import { Writable } from "node:stream";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createApp, createMetrics } from "../../lib/mod.ts";
-import { mail, orderShipped, paymentCaptured, paymentRefunded, reservation } from "../../nats/mod.ts";
+import {
+  mail,
+  orderShipped,
+  orderStates,
+  paymentCaptured,
+  paymentRefunded,
+  reservation,
+} from "../../nats/mod.ts";
 import { databases, type TestDatabase } from "../../test/support/databases.ts";
 import { checked } from "../../test/support/openapi.ts";
 import { table } from "../coordinator/table.ts";
-import { orderStates } from "./api.ts";
 import { routes } from "./app.ts";
 import type { Rebuild } from "./rebuild.ts";
 import { Store } from "./store.ts";

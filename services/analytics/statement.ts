@@ -114,24 +114,19 @@ const writers = {
   ON CONFLICT (day, state) DO UPDATE SET visits = t.visits + excluded.visits,
     total_ms = t.total_ms + excluded.total_ms, longest_ms = greatest(t.longest_ms, excluded.longest_ms)
 )`,
-  payments: ({ schema, from }) => `payments AS (
-  INSERT INTO ${schema}.payments AS p
-  SELECT * FROM ${from(
-    "payments",
-    `order_id text, seq bigint, status text, amount_cents bigint, currency text, capture_id text, decline_code text,
-    captured_at timestamptz, declined_at timestamptz, voided_at timestamptz`,
-  )}
-  ON CONFLICT (order_id) DO UPDATE SET
-    seq = greatest(p.seq, excluded.seq),
-    status = CASE WHEN excluded.seq > p.seq THEN excluded.status ELSE p.status END,
-    amount_cents = coalesce(excluded.amount_cents, p.amount_cents),
-    currency = coalesce(excluded.currency, p.currency),
-    capture_id = coalesce(excluded.capture_id, p.capture_id),
-    decline_code = coalesce(excluded.decline_code, p.decline_code),
-    captured_at = coalesce(excluded.captured_at, p.captured_at),
-    declined_at = coalesce(excluded.declined_at, p.declined_at),
-    voided_at = coalesce(excluded.voided_at, p.voided_at)
-)`,
+  payments: (sources) =>
+    upsertNewest(sources, "payments", {
+      word: "status",
+      columns: {
+        amount_cents: "bigint",
+        currency: "text",
+        capture_id: "text",
+        decline_code: "text",
+        captured_at: "timestamptz",
+        declined_at: "timestamptz",
+        voided_at: "timestamptz",
+      },
+    }),
   refunds: ({ schema, from }) => `refunds AS (
   INSERT INTO ${schema}.refunds
   SELECT * FROM ${from(
@@ -177,28 +172,23 @@ const writers = {
 ), releases AS (
   INSERT INTO ${schema}.stock_movements
   SELECT released.seq, held.sku, 'released', held.quantity, released.order_id, released.moved_at
-  FROM released JOIN (
-    SELECT order_id, sku, quantity, kind FROM ${schema}.stock_movements
-    ${has("movements") ? `UNION ALL SELECT order_id, sku, quantity, kind FROM ${from("movements", movement)}` : ""}
-  ) held ON held.order_id = released.order_id AND held.kind = 'reserved'
+  FROM released CROSS JOIN LATERAL (
+    SELECT sku, quantity FROM ${schema}.stock_movements WHERE order_id = released.order_id AND kind = 'reserved'
+    ${has("movements") ? `UNION ALL SELECT sku, quantity FROM ${from("movements", movement)} WHERE r.order_id = released.order_id AND r.kind = 'reserved'` : ""}
+  ) held
   ON CONFLICT DO NOTHING
 )`,
-  screenings: ({ schema, from }) => `screenings AS (
-  INSERT INTO ${schema}.screenings AS s
-  SELECT * FROM ${from(
-    "screenings",
-    `order_id text, seq bigint, outcome text, rules jsonb, reviewer text, screened_at timestamptz,
-    expires_at timestamptz, decided_at timestamptz`,
-  )}
-  ON CONFLICT (order_id) DO UPDATE SET
-    seq = greatest(s.seq, excluded.seq),
-    outcome = CASE WHEN excluded.seq > s.seq THEN excluded.outcome ELSE s.outcome END,
-    rules = coalesce(excluded.rules, s.rules),
-    reviewer = coalesce(excluded.reviewer, s.reviewer),
-    screened_at = coalesce(excluded.screened_at, s.screened_at),
-    expires_at = coalesce(excluded.expires_at, s.expires_at),
-    decided_at = coalesce(excluded.decided_at, s.decided_at)
-)`,
+  screenings: (sources) =>
+    upsertNewest(sources, "screenings", {
+      word: "outcome",
+      columns: {
+        rules: "jsonb",
+        reviewer: "text",
+        screened_at: "timestamptz",
+        expires_at: "timestamptz",
+        decided_at: "timestamptz",
+      },
+    }),
   shipments: ({ schema, from }) => `shipments AS (
   INSERT INTO ${schema}.shipments
   SELECT * FROM ${from(
@@ -212,3 +202,24 @@ const writers = {
   SELECT * FROM ${from("mails", "order_id text, kind text, sent_at timestamptz")} ON CONFLICT DO NOTHING
 )`,
 } as const satisfies Record<Part, (sources: Sources) => string>;
+
+/**
+ * Stores rows, one an order, that several messages make together: each says some of the columns, and all of them the word, of
+ * which the newest message's counts.
+ */
+function upsertNewest(
+  { schema, from }: Sources,
+  part: "payments" | "screenings",
+  { word, columns }: { word: string; columns: Readonly<Record<string, string>> },
+): string {
+  const types = Object.entries(columns).map(([name, type]) => `${name} ${type}`);
+  const said = Object.keys(columns).map((name) => `${name} = coalesce(excluded.${name}, known.${name})`);
+  return `${part} AS (
+  INSERT INTO ${schema}.${part} AS known
+  SELECT * FROM ${from(part, ["order_id text", "seq bigint", `${word} text`, ...types].join(", "))}
+  ON CONFLICT (order_id) DO UPDATE SET
+    seq = greatest(known.seq, excluded.seq),
+    ${word} = CASE WHEN excluded.seq > known.seq THEN excluded.${word} ELSE known.${word} END,
+    ${said.join(",\n    ")}
+)`;
+}

@@ -1,20 +1,7 @@
 import { z } from "zod";
 import { Cents, Currency, type Operation, OrderId, oneOf, paging, Time } from "../../lib/mod.ts";
+import { orderStates } from "../../nats/mod.ts";
 import { IdempotencyKey, OrderBody } from "./request.ts";
-
-/** Where an order can stand: the states of the coordinator's table, as its interface. */
-export const orderStates = [
-  "created",
-  "reserving",
-  "screening",
-  "in_review",
-  "charging",
-  "fulfilling",
-  "completed",
-  "releasing",
-  "refunding",
-  "cancelled",
-] as const;
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;

@@ -9,11 +9,12 @@ import {
   checkoutTimer,
   key,
   orderCreated,
+  type orderStates,
   type Viewed,
   viewMany,
   viewPage,
 } from "../../nats/mod.ts";
-import { listOrders, type orderStates } from "./api.ts";
+import { listOrders } from "./api.ts";
 import { CHECKOUT, fromCheckout, justCreated, type Source, type Standing, toSummary } from "./status.ts";
 
 /** Messages that one page looks at in search of orders in the state asked for. */

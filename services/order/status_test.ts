@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { orderStates } from "../../nats/mod.ts";
 import { type Rule, states, table } from "../coordinator/table.ts";
-import { orderStates } from "./api.ts";
 import { isBeyondCancel } from "./cancel.ts";
 
 // The services share no code. What this one says of states has to be what the coordinator's table says all the same.
