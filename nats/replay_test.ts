@@ -183,14 +183,14 @@ describe("a replay", { timeout: 60_000 }, () => {
       world.start([world.acting()]);
       await world.drained();
       const wanted = await world.plan();
-      const both = [1, 2].map((n) =>
-        replay(world.client, [wanted], { by: `eve ${n}`, signal: never, waitMs: 3_000 }),
+      const both = Promise.allSettled(
+        [1, 2].map((n) => replay(world.client, [wanted], { by: `eve ${n}`, signal: never, waitMs: 3_000 })),
       );
       await until("the pause", async () => (await world.infoOf()).paused);
       await expect(
         replay(world.client, [wanted], { by: "late", signal: never, waitMs: 3_000 }),
       ).rejects.toThrow("it is paused until");
-      const ended = await Promise.allSettled(both);
+      const ended = await both;
       expect(ended.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
       expect(ended.find((it) => it.status === "rejected")?.reason).toMatchObject({ name: "ReplayError" });
       await world.drained();
