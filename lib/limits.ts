@@ -1,7 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context, MiddlewareHandler } from "hono";
-import { RateLimiterMemory, RateLimiterRes } from "rate-limiter-flexible";
 import { Problem } from "./problem.ts";
 
 /**
@@ -51,11 +50,16 @@ const COUNTERS = 65_536;
  * client is an address. Each process counts for itself.
  */
 export function limitRate({ perSecond, burst, trustedProxies = 0 }: RateLimit): MiddlewareHandler {
-  const limiter = new RateLimiterMemory({ points: burst, duration: burst / perSecond });
+  // Most services limit nobody, and start without it.
+  const loaded = import("rate-limiter-flexible").then(({ RateLimiterMemory, RateLimiterRes }) => {
+    const limiter = new RateLimiterMemory({ points: burst, duration: burst / perSecond });
+    return { limiter, RateLimiterRes };
+  });
   // Nobody can choose whom to share a counter with.
   const salt = randomBytes(16);
   return async (context, next) => {
     const hash = createHash("sha256").update(salt).update(clientAddress(context, trustedProxies)).digest();
+    const { limiter, RateLimiterRes } = await loaded;
     try {
       await limiter.consume(hash.readUInt32BE() % COUNTERS);
     } catch (cause) {

@@ -1,5 +1,7 @@
 import { destination, type Logger, pino, stdSerializers } from "pino";
-import pretty from "pino-pretty";
+
+/** Forty files, for nothing where nobody reads along. */
+const pretty = process.stdout.isTTY ? (await import("pino-pretty")).default : undefined;
 
 /** Fields that never get into a log, in an entry itself and in what it holds down to three levels. */
 const secrets = ["authorization", "payment_token", "paymentToken", "password"];
@@ -17,7 +19,7 @@ export function createLog(service: string): Logger {
     redact: secrets.flatMap((name) => [name, `*.${name}`, `*.*.${name}`, `*.*.*.${name}`]),
   };
   // Written at once and in order, up to the last line before the process ends.
-  if (!process.stdout.isTTY) return pino(settings, destination({ fd: 1, sync: true }));
+  if (pretty === undefined) return pino(settings, destination({ fd: 1, sync: true }));
   return pino(
     settings,
     pretty({

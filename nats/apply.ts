@@ -59,6 +59,8 @@ export class UnreachableError extends Error {
 
 /** Work in progress that a consumer may hold, and with it the largest possible group commit. */
 const MAX_ACK_PENDING = 1_000;
+/** Of a projection, which reads and asks for what comes next while it stores a batch. */
+const MAX_ACK_PENDING_PROJECTION = 5_000;
 /** How long the messages in a process that was killed wait for another one. Slow work asks for more time while it lasts. */
 const ACK_WAIT_MS = 10_000;
 /** A person waits. */
@@ -176,7 +178,7 @@ export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { 
     deliver_policy: DeliverPolicy.All,
     ack_policy: spec.projection === true ? AckPolicy.All : AckPolicy.Explicit,
     ack_wait: nanos(ACK_WAIT_MS),
-    max_ack_pending: MAX_ACK_PENDING,
+    max_ack_pending: spec.projection === true ? MAX_ACK_PENDING_PROJECTION : MAX_ACK_PENDING,
     // Never given up by the server: poison is parked by the application.
     max_deliver: -1,
     // Nor put off for longer than the handler says, nor sent without payload, nor forgotten while its service is away.

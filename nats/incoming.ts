@@ -9,40 +9,44 @@ import { type TraceContext, traceFrom } from "./trace.ts";
 import type { Span } from "./tracer.ts";
 
 /**
- * A message to handle: one that was delivered, or the one that a redriven dead letter brings back, which is handled as
- * if its own consumer had delivered it now.
+ * A message that asks for something: one that was delivered, or the one that a redriven dead letter brings back, which is
+ * dealt with as if its own consumer had delivered it now.
  */
-export interface Incoming {
+export interface Arrived {
   /** The delivery, which is what gets acknowledged. */
   readonly msg: JsMsg;
   readonly subject: string;
   readonly data: Uint8Array;
-  /** The trace that the message carries, or the beginning of one. */
-  readonly trace: TraceContext;
-  /** The schema that the message names (`ce-dataschema`), empty if it names none. */
-  readonly dataSchema: string;
+  /** As its sender wrote them. */
+  readonly headers: IncomingHeaders | undefined;
   /** Whether what was delivered was written by the server in answer to somebody's question, and not by its owner. */
   readonly forged: boolean;
   readonly seq: number;
   readonly storedAt: Date;
   /** Of a message that was redriven. */
   readonly letter?: DeadLetter;
+}
+
+/** A message to handle. */
+export interface Incoming extends Arrived {
+  /** The trace that the message carries, or the beginning of one. */
+  readonly trace: TraceContext;
   /** Of its handling, if its trace is recorded; `trace` is its own then. */
   readonly span?: Span;
 }
 
 /** CloudEvents `ce-id`. */
-export function messageIdOf({ msg, letter }: Incoming): string | undefined {
-  return (letter?.headers ?? headersOf(msg))?.get("ce-id") || undefined;
+export function messageIdOf({ headers }: Arrived): string | undefined {
+  return headers?.get("ce-id") || undefined;
 }
 
 /** What a delivery asks for. Undefined for what becomes of a dead letter, unless it is redriven. */
-export function incomingOf(msg: JsMsg, log: Log): Incoming | undefined {
+export function arrivedOf(msg: JsMsg, log: Log): Arrived | undefined {
   const { subject, data, seq, time } = msg;
-  const delivered = headersOf(msg);
-  const forged = isForged(delivered);
+  const headers = headersOf(msg);
+  const forged = isForged(headers);
   if (msg.info.stream !== DEAD_LETTER_STREAM) {
-    return { msg, subject, data, ...statedBy(delivered), forged, seq, storedAt: time };
+    return { msg, subject, data, headers, forged, seq, storedAt: time };
   }
   let letter: DeadLetter;
   try {
@@ -54,13 +58,21 @@ export function incomingOf(msg: JsMsg, log: Log): Incoming | undefined {
   }
   if (letter.status !== "redriven") return undefined;
   const { sequence, storedAt } = letter;
-  const stated = statedBy(letter.headers);
-  return { msg, subject: letter.subject, data, ...stated, forged, seq: sequence, storedAt, letter };
+  return {
+    msg,
+    subject: letter.subject,
+    data,
+    headers: letter.headers,
+    forged,
+    seq: sequence,
+    storedAt,
+    letter,
+  };
 }
 
-function statedBy(headers: IncomingHeaders | undefined): Pick<Incoming, "trace" | "dataSchema"> {
-  const trace = traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
-  return { trace, dataSchema: headers?.get("ce-dataschema") ?? "" };
+/** The trace that the headers name, or the beginning of one. */
+export function traceOf({ headers }: Arrived): TraceContext {
+  return traceFrom(headers?.get("traceparent"), headers?.get("tracestate") || undefined);
 }
 
 /**
@@ -69,7 +81,7 @@ function statedBy(headers: IncomingHeaders | undefined): Pick<Incoming, "trace" 
  */
 export function giveUp(
   connection: NatsConnection,
-  { msg, letter }: Incoming,
+  { msg, letter }: Arrived,
   reason: { service: string; error: string },
 ): Promise<CommitOutcome> {
   if (letter === undefined) return park(connection, msg, reason);

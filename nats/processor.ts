@@ -6,7 +6,7 @@ import type { Log } from "./connection.ts";
 import type { ConsumerName } from "./consumer_name.ts";
 import { splitSubject } from "./contracts/contract.ts";
 import type { AnyHandler } from "./handler.ts";
-import { type Incoming, incomingOf } from "./incoming.ts";
+import { type Arrived, arrivedOf, type Incoming, traceOf } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { Pulls } from "./pulls.ts";
 import type { Readable } from "./read_message.ts";
@@ -150,7 +150,7 @@ export class Processor implements AsyncDisposable {
     this.#underWay.set(msg, started);
     // At once: what is known of replays is trusted for a while only.
     const place = this.#replays.placeOf(msg);
-    const arrived = incomingOf(msg, this.#options.log);
+    const arrived = arrivedOf(msg, this.#options.log);
     if (arrived === undefined) {
       msg.ack();
       this.#underWay.delete(msg);
@@ -174,8 +174,9 @@ export class Processor implements AsyncDisposable {
   }
 
   /** What is done about a message of a sampled trace is done in a span of its own. */
-  #traced(incoming: Incoming): Incoming {
+  #traced(arrived: Arrived): Incoming {
     const { tracer } = this.#options;
+    const incoming = { ...arrived, trace: traceOf(arrived) };
     if (tracer === undefined || !isSampled(incoming.trace)) return incoming;
     const span = startProcess(tracer, incoming);
     return { ...incoming, trace: span.trace, span };

@@ -1,5 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { type Contract, splitSubject } from "./contracts/contract.ts";
+import type { Arrived } from "./incoming.ts";
 import { FORGED, type MessageRead, type Readable, readMessage } from "./read_message.ts";
 
 /** A message that a projection counts. */
@@ -16,17 +17,32 @@ export interface Projected {
   readonly redriven: boolean;
 }
 
-/** What a projection stores at a time: all of it or nothing, in one transaction. */
+/** Where a message is stored. */
+export interface MessagePlace {
+  readonly stream: string;
+  readonly seq: number;
+}
+
+/**
+ * By stream, the position that a batch was read from and the one that it ends at. A projection whose position is another one
+ * than `from` must not store the batch: somebody else has.
+ */
+export type Advance = ReadonlyMap<string, { readonly from: number; readonly to: number }>;
+
+/** What a projection stores at a time: all of it or nothing, in one transaction. At most {@linkcode MAX_BATCH} messages. */
 export interface ProjectionBatch {
-  /** In the order in which they are to be counted: that of their stream for messages of one. At most {@linkcode MAX_BATCH}. */
-  readonly messages: readonly Projected[];
-  /** Messages that cannot be counted, and are dead letters now. */
-  readonly parked: readonly { readonly stream: string; readonly seq: number }[];
   /**
-   * By stream, the position that this batch was read from and the one that it ends at. A projection whose position is
-   * another one than `from` must not store it: somebody else has.
+   * In the order in which they are to be counted: that of their stream for messages of one. It should keep what is counted
+   * and not the message: messages are large, and many wait to be stored.
    */
-  readonly advance: ReadonlyMap<string, { readonly from: number; readonly to: number }>;
+  add(message: Projected): void;
+  /** One that cannot be counted, and is a dead letter now. */
+  park(place: MessagePlace): void;
+  /**
+   * Stores it, in one transaction with the positions.
+   * @throws {Error} If that did not happen, or is not known to have.
+   */
+  store(advance: Advance): Promise<void>;
 }
 
 /** Where a service keeps what it has counted, together with how far: a database. */
@@ -38,11 +54,8 @@ export interface Projection {
    * @throws {Error} If it cannot be told now. It is asked again.
    */
   open(signal: AbortSignal): Promise<ReadonlyMap<string, number>>;
-  /**
-   * Stores a batch, in one transaction with the positions.
-   * @throws {Error} If that did not happen, or is not known to have.
-   */
-  apply(batch: ProjectionBatch): Promise<void>;
+  /** A batch with nothing in it. */
+  begin(): ProjectionBatch;
 }
 
 /** Messages of one transaction: enough that its round trip and its sync do not matter, and few enough to hold no lock for long. */
@@ -60,18 +73,19 @@ export interface ReadProjectedOptions {
 }
 
 /**
- * What a stored message says, if it may be counted.
+ * What a stored message says, if it may be counted. At once if it is known whether it may be read (see {@linkcode readMessage}).
  * @throws {Error} If the schema that it names cannot be looked up now.
  */
-export async function readProjected(
-  message: { subject: string; data: Uint8Array; dataSchema: string; forged: boolean },
+export function readProjected(
+  message: Pick<Arrived, "subject" | "data" | "headers" | "forged">,
   { contracts, readable }: ReadProjectedOptions,
-): Promise<ReadResult> {
+): ReadResult | Promise<ReadResult> {
   const { prefix, id } = splitSubject(message.subject);
   const contract = contracts.get(prefix);
   if (contract === undefined) return { kind: "skipped" };
   if (message.forged) return { kind: "unreadable", error: FORGED };
   const read = readMessage(message, contract, readable);
-  const known = read instanceof Promise ? await read : read;
-  return known.kind === "read" ? { ...known, contract, id } : known;
+  const named = (known: MessageRead): ReadResult =>
+    known.kind === "read" ? { kind: "read", value: known.value, contract, id } : known;
+  return read instanceof Promise ? read.then(named) : named(read);
 }

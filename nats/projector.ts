@@ -3,12 +3,12 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { Log } from "./connection.ts";
 import { type Contract, splitSubject } from "./contracts/contract.ts";
 import { changeLetter } from "./dead_letter.ts";
-import { giveUp, type Incoming, incomingOf } from "./incoming.ts";
+import { type Arrived, arrivedOf, giveUp } from "./incoming.ts";
 import { backoffMs, pause } from "./pause.ts";
 import {
   MAX_BATCH,
-  type Projected,
   type Projection,
+  type ProjectionBatch,
   type ReadProjectedOptions,
   readProjected,
 } from "./projection.ts";
@@ -33,8 +33,8 @@ export interface ProjectorOptions {
   onBatch?: (batch: { counted: readonly string[]; parked: readonly string[]; ms: number }) => void;
 }
 
-/** Messages that one pull asks for: what a consumer has under way at most (`max_ack_pending`). */
-const PULL = 1_000;
+/** Messages that one pull asks for. */
+const PULL = 500;
 /** Between two tries to go on. A database that is started again is back within seconds. */
 const PAUSE = { firstMs: 250, maxMs: 5_000 };
 
@@ -167,6 +167,7 @@ export class Projector implements AsyncDisposable {
     let last = position;
     const consumer = await jetstream(this.#connection).consumers.get(stream, name);
     for (let next = 1; !signal.aborted; ) {
+      await session.room();
       const messages = await consumer.fetch({ max_messages: PULL, expires: PULL_EXPIRES_MS });
       const stop = () => messages.stop();
       signal.addEventListener("abort", stop, { once: true });
@@ -200,10 +201,10 @@ export class Projector implements AsyncDisposable {
         if (deliveries.length === 0) break;
         const started = performance.now();
         await this.#options.disturb?.(session.signal);
-        const batch = await this.#prepare(deliveries);
+        const prepared = await this.#prepare(deliveries);
         await storing;
         session.signal.throwIfAborted();
-        storing = this.#apply(batch, { positions, onProgress, started });
+        storing = this.#apply(prepared, { positions, onProgress, started });
         // It may be long until somebody waits for it.
         storing.catch((cause) => session.fail(cause));
       }
@@ -213,70 +214,63 @@ export class Projector implements AsyncDisposable {
     }
   }
 
+  /** Each message is let go of as soon as it is read: they are large, and so are the thousand that come next. */
   async #prepare(deliveries: readonly JsMsg[]): Promise<Prepared> {
-    const messages: Projected[] = [];
-    const parked: Parked[] = [];
+    const { log, readable, projection } = this.#options;
+    const batch = projection.begin();
+    const counted: string[] = [];
+    const parked: string[] = [];
     const last = new Map<string, JsMsg>();
     for (const msg of deliveries) {
-      const read = await this.#read(msg);
-      if (read?.kind === "projected") messages.push(read.message);
-      if (read?.kind === "parked") parked.push(read.message);
       last.set(msg.info.stream, msg);
+      const arrived = arrivedOf(msg, log);
+      if (arrived === undefined) continue;
+      const reading = readProjected(arrived, { contracts: this.#contracts, readable });
+      const read = reading instanceof Promise ? await reading : reading;
+      if (read.kind === "skipped") continue;
+      const { seq, storedAt, letter } = arrived;
+      const stream = letter?.stream ?? msg.info.stream;
+      if (read.kind === "unreadable") {
+        await this.#park(arrived, read.error);
+        batch.park({ stream, seq });
+        parked.push(splitSubject(arrived.subject).prefix);
+        continue;
+      }
+      const { contract, id, value } = read;
+      const redriven = letter !== undefined;
+      if (redriven) await this.#markHandled(arrived);
+      batch.add({ contract, id, value, stream, seq, storedAt, redriven });
+      counted.push(contract.subject);
     }
-    return { messages, parked, last };
+    return { batch, counted, parked, last };
   }
 
   async #apply(
-    { messages, parked, last }: Prepared,
+    { batch, counted, parked, last }: Prepared,
     {
       positions,
       onProgress,
       started,
     }: { positions: Map<string, number>; onProgress: () => void; started: number },
   ): Promise<void> {
-    const { projection, onBatch } = this.#options;
     const advance = new Map(
       [...last].map(([stream, { seq }]) => [stream, { from: positions.get(stream) ?? 0, to: seq }]),
     );
-    await projection.apply({ messages, parked, advance });
+    await batch.store(advance);
     for (const [stream, msg] of last) {
       positions.set(stream, msg.seq);
       // All before it, too: the consumer has the policy `all`.
       msg.ack();
     }
     onProgress();
-    const counted = messages.map(({ contract }) => contract.subject);
-    const ms = performance.now() - started;
-    onBatch?.({ counted, parked: parked.map(({ subject }) => subject), ms });
-  }
-
-  /** Undefined for what asks for nothing: what is not counted, and a letter that waits or that somebody has dealt with. */
-  async #read(
-    msg: JsMsg,
-  ): Promise<{ kind: "projected"; message: Projected } | { kind: "parked"; message: Parked } | undefined> {
-    const { log, readable } = this.#options;
-    const incoming = incomingOf(msg, log);
-    if (incoming === undefined) return undefined;
-    const { seq, storedAt, letter } = incoming;
-    const stream = letter?.stream ?? msg.info.stream;
-    const read = await readProjected(incoming, { contracts: this.#contracts, readable });
-    if (read.kind === "skipped") return undefined;
-    if (read.kind === "unreadable") {
-      await this.#park(incoming, read.error);
-      const { prefix: subject } = splitSubject(incoming.subject);
-      return { kind: "parked", message: { stream, seq, subject } };
-    }
-    if (letter !== undefined) await this.#markHandled(incoming);
-    const { contract, id, value } = read;
-    const redriven = letter !== undefined;
-    return { kind: "projected", message: { contract, id, value, stream, seq, storedAt, redriven } };
+    this.#options.onBatch?.({ counted, parked, ms: performance.now() - started });
   }
 
   /** @throws {Error} If it is not parked for sure. */
-  async #park(incoming: Incoming, error: string): Promise<void> {
+  async #park(arrived: Arrived, error: string): Promise<void> {
     const { service, log } = this.#options;
-    const parked = await giveUp(this.#connection, incoming, { service, error });
-    const { subject, seq } = incoming;
+    const parked = await giveUp(this.#connection, arrived, { service, error });
+    const { subject, seq } = arrived;
     if (parked.kind !== "committed" && parked.kind !== "conflict") {
       throw new Error(`Cannot park message ${seq} (${subject}): ${parked.kind}`, { cause: parked });
     }
@@ -287,7 +281,7 @@ export class Projector implements AsyncDisposable {
    * Before it is counted: the position does not pass it until it is, whatever happens, so that this comes true. Afterwards
    * nobody would come back to say so.
    */
-  async #markHandled({ letter, subject, seq }: Incoming): Promise<void> {
+  async #markHandled({ letter, subject, seq }: Arrived): Promise<void> {
     if (letter === undefined) return;
     const changed = await changeLetter(this.#connection, letter, { status: "handled" });
     if (changed.kind !== "committed" && changed.kind !== "conflict") {
@@ -300,16 +294,10 @@ export class Projector implements AsyncDisposable {
   }
 }
 
-/** A message that was left out, by its subject without the id. */
-interface Parked {
-  readonly stream: string;
-  readonly seq: number;
-  readonly subject: string;
-}
-
-/** What deliveries came to, and of each stream the last of them. */
+/** What deliveries came to: the subjects of their messages, without ids, and of each stream the last delivery. */
 interface Prepared {
-  readonly messages: readonly Projected[];
-  readonly parked: readonly Parked[];
+  readonly batch: ProjectionBatch;
+  readonly counted: readonly string[];
+  readonly parked: readonly string[];
   readonly last: ReadonlyMap<string, JsMsg>;
 }

@@ -1,10 +1,11 @@
 import type { JsMsg } from "@nats-io/jetstream";
-import { pause } from "./pause.ts";
 
 /** So old are answers at most while all goes well. With a transaction for each message, the shop would feel what they cost. */
 const LINGER_MS = 100;
 /** Where more wait there is something to catch up with, and no time to lose. */
 const FEW = 100;
+/** Enough that there is always a batch to read. More would only be garbage that is not collected yet, and costs time. */
+const MANY = 2_000;
 
 /** Deliveries that wait to be counted, from one setting of the consumers to the next. */
 export class ProjectorSession {
@@ -13,11 +14,15 @@ export class ProjectorSession {
   readonly signal: AbortSignal;
   #waiting: JsMsg[] = [];
   #wake: (() => void) | undefined;
+  #room = Promise.withResolvers<void>();
   #ended: Promise<unknown> = Promise.resolve();
 
   constructor(stopping: AbortSignal) {
     this.signal = AbortSignal.any([stopping, this.#ending.signal]);
-    this.signal.addEventListener("abort", () => this.#wake?.());
+    this.signal.addEventListener("abort", () => {
+      this.#wake?.();
+      this.#room.resolve();
+    });
   }
 
   add(msg: JsMsg): void {
@@ -25,16 +30,34 @@ export class ProjectorSession {
     this.#wake?.();
   }
 
+  /** Resolves once few enough wait that more should be asked for, or when the session ends. */
+  async room(): Promise<void> {
+    while (this.#waiting.length >= MANY && !this.signal.aborted) await this.#room.promise;
+  }
+
   /** Up to `most` deliveries, as soon as there is one; none when the session ends. */
   async take(most: number): Promise<JsMsg[]> {
-    while (this.#waiting.length === 0 && !this.signal.aborted) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
-    }
+    await this.#arrival(1);
     // Nobody waits for what is counted: a few messages wait for more, and share a transaction with them.
-    if (this.#waiting.length < FEW) await pause(LINGER_MS, this.signal);
-    return this.signal.aborted ? [] : this.#waiting.splice(0, most);
+    await this.#arrival(FEW, LINGER_MS);
+    if (this.signal.aborted) return [];
+    const taken = this.#waiting.splice(0, most);
+    this.#room.resolve();
+    this.#room = Promise.withResolvers();
+    return taken;
+  }
+
+  /** Resolves when so many wait, after `maxMs`, or when the session ends. */
+  #arrival(count: number, maxMs?: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = maxMs === undefined ? undefined : setTimeout(resolve, maxMs);
+    this.#wake = () => {
+      if (this.#waiting.length < count && !this.signal.aborted) return;
+      clearTimeout(timer);
+      resolve();
+    };
+    this.#wake();
+    return promise;
   }
 
   /** Ends it. */

@@ -4,7 +4,7 @@ import { applyTopology } from "./apply.ts";
 import { commit, newHeaders } from "./commit.ts";
 import { encode, message } from "./contracts/mod.ts";
 import { findDeadLetter, redriveDeadLetter } from "./dead_letters.ts";
-import type { Projected, Projection, ProjectionBatch } from "./projection.ts";
+import type { Advance, Projected, Projection, ProjectionBatch } from "./projection.ts";
 import { Projector, type ProjectorOptions } from "./projector.ts";
 import { add, testTopology } from "./testing.ts";
 import type { Topology } from "./topology.ts";
@@ -17,6 +17,13 @@ const topology: Topology = {
   ],
 };
 
+/** What is stored at a time. */
+interface Batch {
+  readonly messages: readonly Projected[];
+  readonly parked: readonly number[];
+  readonly advance: Advance;
+}
+
 /** What a database is to the projector, in memory: it refuses a batch that was read from another position. */
 class Memory implements Projection {
   readonly positions = new Map<string, number>();
@@ -25,14 +32,24 @@ class Memory implements Projection {
   /** How often it was opened. */
   opened = 0;
   /** Called with each batch before it is stored: may throw, or wait. */
-  before: (batch: ProjectionBatch) => void | Promise<void> = () => undefined;
+  before: (batch: Batch) => void | Promise<void> = () => undefined;
 
   async open(): Promise<ReadonlyMap<string, number>> {
     this.opened += 1;
     return this.positions;
   }
 
-  async apply(batch: ProjectionBatch): Promise<void> {
+  begin(): ProjectionBatch {
+    const messages: Projected[] = [];
+    const parked: number[] = [];
+    return {
+      add: (message) => void messages.push(message),
+      park: ({ seq }) => void parked.push(seq),
+      store: (advance) => this.store({ messages, parked, advance }),
+    };
+  }
+
+  async store(batch: Batch): Promise<void> {
     await this.before(batch);
     for (const [stream, { from }] of batch.advance) {
       const position = this.positions.get(stream) ?? 0;
@@ -40,7 +57,7 @@ class Memory implements Projection {
     }
     for (const [stream, { to }] of batch.advance) this.positions.set(stream, to);
     this.counted.push(...batch.messages);
-    this.parked.push(...batch.parked.map(({ seq }) => seq));
+    this.parked.push(...batch.parked);
   }
 }
 
@@ -137,9 +154,9 @@ describe("a projector", () => {
   it("does not count twice what was stored though the answer was lost", async () => {
     const last = await send(10);
     let lost = false;
-    const apply = memory.apply.bind(memory);
-    memory.apply = async (batch) => {
-      await apply(batch);
+    const store = memory.store.bind(memory);
+    memory.store = async (batch) => {
+      await store(batch);
       if (lost) return;
       lost = true;
       throw new Error("the connection was cut");
@@ -251,7 +268,7 @@ describe("a projector", () => {
       last = await send(10);
       expect(projector.ready).toBe(false);
       memory.positions.set("INBOX", 5);
-      memory.apply = other.apply.bind(other);
+      memory.store = other.store.bind(other);
       other.positions.set("INBOX", 5);
     });
     await until("the rest", () => other.counted.length >= last - 5);

@@ -1,5 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { type Contract, decode } from "./contracts/contract.ts";
+import type { IncomingHeaders } from "./headers.ts";
 
 /**
  * Says why a message of a contract must not be read, by the schema that it names; undefined if it may (see `ReadGate`).
@@ -25,13 +26,18 @@ export const FORGED = "not written by the owner of its stream";
  * @throws {Error} If that cannot be told now: nothing counts against the message.
  */
 export function readMessage(
-  { data, dataSchema }: { data: Uint8Array; dataSchema: string },
+  { data, headers }: { data: Uint8Array; headers: IncomingHeaders | undefined },
   contract: Contract,
   readable: Readable | undefined,
 ): MessageRead | Promise<MessageRead> {
-  const verdict = readable?.(contract, dataSchema);
+  const verdict = readable?.(contract, dataSchemaOf(headers));
   if (verdict instanceof Promise) return verdict.then((late) => decoded(data, contract, late));
   return decoded(data, contract, verdict);
+}
+
+/** The schema that a message names (`ce-dataschema`), empty if it names none. */
+function dataSchemaOf(headers: IncomingHeaders | undefined): string {
+  return headers?.get("ce-dataschema") ?? "";
 }
 
 function decoded(data: Uint8Array, contract: Contract, refusal: string | undefined): MessageRead {

@@ -121,6 +121,8 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
   const { root, dataDir } = settings;
   // Permissions for a folder cover what is in it only if it exists when the process starts.
   for (const folder of service.writes) mkdirSync(join(dataDir, folder), { recursive: true });
+  const compileCache = settings.environment.NODE_COMPILE_CACHE || join(dataDir, "compiled", service.name);
+  mkdirSync(compileCache, { recursive: true });
   // Of all credentials a service is told of its own, and can read no other.
   const credential = settings.credentials && seedFile(settings.credentials, service.name);
   const output = settings.logs === "inherit" ? "inherit" : logs.open(settings.logs.file);
@@ -133,10 +135,11 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
       root,
       dataDir,
       reads: credential ? [credential] : [],
-      compileCache: settings.environment.NODE_COMPILE_CACHE || undefined,
+      compileCache,
     }),
     env: {
       ...environmentFor(service, settings.environment),
+      NODE_COMPILE_CACHE: compileCache,
       ...Object.fromEntries(ports),
       NATS_URL: natsUrl(settings),
       NATS_NKEY_FILE: credential,

@@ -16,7 +16,7 @@ import { table } from "../coordinator/table.ts";
 import { routes } from "./app.ts";
 import type { Rebuild } from "./rebuild.ts";
 import { Store } from "./store.ts";
-import { batchOf, placed, said, standing } from "./test_support.ts";
+import { apply, batchOf, placed, said, standing } from "./test_support.ts";
 
 const never = new AbortController().signal;
 const silentLog = pino(new Writable({ write: (_chunk, _encoding, done) => done() }));
@@ -52,7 +52,8 @@ describe.each(databases)("analytics answers from %s", (_, open) => {
     await store.open(never);
     const money = { amountCents: 2_400n, currency: "EUR" };
     const day = 24 * 3_600_000;
-    await store.apply(
+    await apply(
+      store,
       batchOf([
         ...["o1", "o2", "o3", "o4"].map((id, index) => placed(id, { seq: index + 1 })),
         standing("o1", done, { seq: 10 }),

@@ -25,26 +25,17 @@ import {
   stockRejected,
 } from "../../nats/contracts/mod.ts";
 import type { Projected } from "../../nats/mod.ts";
-import {
-  newRows,
-  type OrderRow,
-  type PaymentRow,
-  type RevenueRow,
-  type Rows,
-  type ScreeningRow,
-} from "./rows.ts";
+import type { OrderRow, PaymentRow, RevenueRow, Rows, ScreeningRow } from "./rows.ts";
 
 type Order = MessageShape<typeof OrderSchema>;
 type Checkout = MessageShape<typeof CheckoutStateSchema>;
 
 /**
- * What a batch of messages adds to the tables. Messages of one stream come in its order, each once, and those of different
+ * Adds to the rows of a batch what a message says. Messages of one stream come in its order, each once, and those of different
  * streams in any: a row takes from each stream what only that one says.
  */
-export function project(messages: readonly Projected[]): Rows {
-  const rows = newRows();
-  for (const message of messages) counterOf.get(message.contract.subject)?.(rows, message.value, message);
-  return rows;
+export function count(rows: Rows, message: Projected): void {
+  counterOf.get(message.contract.subject)?.(rows, message.value, message);
 }
 
 type Counter<S extends DescMessage> = (rows: Rows, value: MessageShape<S>, message: Projected) => void;

@@ -198,28 +198,22 @@ export class Rebuild implements AsyncDisposable {
     const { messages: page, pending } = await readPage(this.#options.connection, stream, { from: from + 1 });
     const last = page.at(-1);
     if (last === undefined) return -1;
-    const messages: Projected[] = [];
-    const parked: { stream: string; seq: number }[] = [];
+    const batch = next.begin();
     for (const message of page) {
       const read = await this.#read(stream, message);
-      if (read === "unreadable") parked.push({ stream, seq: message.seq });
-      else if (read !== undefined) messages.push(read);
+      if (read === "unreadable") batch.park({ stream, seq: message.seq });
+      else if (read !== undefined) batch.add(read);
     }
-    const advance = new Map([[stream, { from, to: last.seq }]]);
-    await next.apply({ messages, parked, advance });
+    await batch.store(new Map([[stream, { from, to: last.seq }]]));
     positions.set(stream, last.seq);
     onProgress();
     return pending;
   }
 
   async #read(stream: string, message: StoredMessage): Promise<Projected | "unreadable" | undefined> {
-    const { subject, seq, timeMs, data, headers, forged } = message;
+    const { subject, seq, timeMs } = message;
     const { readable, log } = this.#options;
-    const dataSchema = headers.get("ce-dataschema");
-    const read = await readProjected(
-      { subject, data, dataSchema, forged },
-      { contracts: this.#contracts, readable },
-    );
+    const read = await readProjected(message, { contracts: this.#contracts, readable });
     if (read.kind === "skipped") return undefined;
     if (read.kind === "unreadable") {
       log.warn({ stream, seq, subject, error: read.error }, "left out of the rebuild");

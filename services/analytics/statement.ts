@@ -1,4 +1,4 @@
-import type { ProjectionBatch } from "../../nats/mod.ts";
+import type { Advance, MessagePlace } from "../../nats/mod.ts";
 import type { Rows } from "./rows.ts";
 
 /** One SQL statement, with a JSON array of records as the parameter of each of its parts. */
@@ -14,12 +14,20 @@ export interface Statement {
  *
  * @param schema Where the tables are.
  */
-export function statementFor(rows: Rows, batch: ProjectionBatch, { schema }: { schema: string }): Statement {
-  const { messages, parked, advance } = batch;
+export function statementFor(
+  rows: Rows,
+  {
+    parked,
+    redriven,
+    advance,
+  }: { parked: readonly MessagePlace[]; redriven: readonly MessagePlace[]; advance: Advance },
+  { schema }: { schema: string },
+): Statement {
+  const place = ({ stream, seq }: MessagePlace) => ({ stream, seq });
   const records: Record<string, readonly unknown[]> = {
     advance: [...advance].map(([stream, { from, to }]) => ({ stream, from, to })),
-    parked: parked.map(({ stream, seq }) => ({ stream, seq })),
-    redriven: messages.flatMap(({ redriven, stream, seq }) => (redriven ? [{ stream, seq }] : [])),
+    parked: parked.map(place),
+    redriven: redriven.map(place),
     ...Object.fromEntries(Object.entries(rows).map(([name, added]) => [name, [...added.values()]])),
   };
   const filled = Object.keys(records).filter((name) => records[name]?.length !== 0) as Part[];

@@ -1,8 +1,16 @@
 import { CompiledQuery, type Kysely } from "kysely";
-import { type Projected, type Projection, type ProjectionBatch, topology } from "../../nats/mod.ts";
+import {
+  type Advance,
+  type MessagePlace,
+  type Projected,
+  type Projection,
+  type ProjectionBatch,
+  topology,
+} from "../../nats/mod.ts";
 import type { Database } from "./database.ts";
-import { project } from "./decide.ts";
+import { count } from "./decide.ts";
 import { migrate } from "./migrations.ts";
+import { newRows, type Rows } from "./rows.ts";
 import { statementFor } from "./statement.ts";
 import type { Tables } from "./tables.ts";
 
@@ -41,23 +49,36 @@ export class Store implements Projection {
     return new Map(rows.map(({ stream, position }) => [stream, position]));
   }
 
-  /** Stores a batch in one statement, which is a transaction of its own and one round trip. */
-  async apply(batch: ProjectionBatch): Promise<void> {
-    const counted = await this.#toCount(batch.messages);
-    const { sql, parameters } = statementFor(
-      project(counted),
-      { ...batch, messages: counted },
-      { schema: this.#schema },
-    );
+  begin(): ProjectionBatch {
+    const rows = newRows();
+    const parked: MessagePlace[] = [];
+    const redriven: Projected[] = [];
+    return {
+      add(message) {
+        if (message.redriven) redriven.push(message);
+        else count(rows, message);
+      },
+      park: (place) => void parked.push(place),
+      store: (advance) => this.#store(rows, { parked, redriven, advance }),
+    };
+  }
+
+  /** In one statement, which is a transaction of its own and one round trip. */
+  async #store(
+    rows: Rows,
+    batch: { parked: readonly MessagePlace[]; redriven: readonly Projected[]; advance: Advance },
+  ): Promise<void> {
+    const redriven = await this.#leftOut(batch.redriven);
+    for (const message of redriven) count(rows, message);
+    const { sql, parameters } = statementFor(rows, { ...batch, redriven }, { schema: this.#schema });
     await this.#database.writer.executeQuery(CompiledQuery.raw(sql, [...parameters]));
   }
 
-  /** Without the dead letters whose messages were counted after all, by a rebuild with a build that can read them. */
-  async #toCount(messages: readonly Projected[]): Promise<readonly Projected[]> {
-    const letters = messages.filter(({ redriven }) => redriven);
-    if (letters.length === 0) return messages;
+  /** Those of `redriven` that are not counted yet: a rebuild by a build that can read them may have done so. */
+  async #leftOut(redriven: readonly Projected[]): Promise<readonly Projected[]> {
+    if (redriven.length === 0) return [];
     const rows = await this.#db.selectFrom("parked").select(["stream", "seq"]).execute();
     const parked = new Set(rows.map(({ stream, seq }) => `${stream} ${seq}`));
-    return messages.filter(({ redriven, stream, seq }) => !redriven || parked.has(`${stream} ${seq}`));
+    return redriven.filter(({ stream, seq }) => parked.has(`${stream} ${seq}`));
   }
 }

@@ -12,7 +12,7 @@ import {
 } from "../../nats/mod.ts";
 import { databases, type TestDatabase } from "../../test/support/databases.ts";
 import { Store } from "./store.ts";
-import { anOrder, batchOf, noon, placed, said, standing } from "./test_support.ts";
+import { anOrder, apply, batchOf, noon, placed, said, standing } from "./test_support.ts";
 
 const never = new AbortController().signal;
 
@@ -31,27 +31,27 @@ describe.each(databases)("a store in %s", (_, open) => {
 
   it("begins at 0 and goes on where it was, also when it is opened again", async () => {
     expect([...(await store.open(never)).values()].every((position) => position === 0)).toBe(true);
-    await store.apply(batchOf([placed("o1", { seq: 7 })]));
+    await apply(store, batchOf([placed("o1", { seq: 7 })]));
     const again = await new Store(test.database).open(never);
     expect(again.get("ORDER")).toBe(7);
     expect(again.get("PAYMENT")).toBe(0);
   });
 
   it("stores rows and positions, or neither: a batch that was read from another position is refused", async () => {
-    await store.apply(batchOf([placed("o1", { seq: 1 })]));
+    await apply(store, batchOf([placed("o1", { seq: 1 })]));
     const late = batchOf([placed("o2", { seq: 2 }), standing("o2", ["created", "reserving"], { seq: 1 })]);
-    await expect(store.apply(late)).rejects.toMatchObject({ code: "40001" });
+    await expect(apply(store, late)).rejects.toMatchObject({ code: "40001" });
     expect(await test.db.selectFrom("orders").select("order_id").execute()).toEqual([{ order_id: "o1" }]);
     expect(await test.db.selectFrom("transitions").selectAll().execute()).toEqual([]);
     expect((await store.positions()).get("CHECKOUT")).toBe(0);
-    await store.apply({ ...late, advance: new Map([...late.advance, ["ORDER", { from: 1, to: 2 }]]) });
+    await apply(store, { ...late, advance: new Map([...late.advance, ["ORDER", { from: 1, to: 2 }]]) });
     expect((await store.positions()).get("ORDER")).toBe(2);
   });
 
   it("refuses to go back", async () => {
-    await store.apply(batchOf([placed("o1", { seq: 5 })]));
+    await apply(store, batchOf([placed("o1", { seq: 5 })]));
     const back = batchOf([placed("o2", { seq: 3 })], { from: { ORDER: 5 } });
-    await expect(store.apply(back)).rejects.toMatchObject({ code: "40001" });
+    await expect(apply(store, back)).rejects.toMatchObject({ code: "40001" });
   });
 
   it("refuses the same batch a second time, and money counts once", async () => {
@@ -63,18 +63,19 @@ describe.each(databases)("a store in %s", (_, open) => {
         { seq: 3 },
       ),
     ]);
-    await store.apply(batch);
-    await expect(store.apply(batch)).rejects.toMatchObject({ code: "40001" });
+    await apply(store, batch);
+    await expect(apply(store, batch)).rejects.toMatchObject({ code: "40001" });
     expect(await test.db.selectFrom("revenue_daily").selectAll().execute()).toEqual([
       { day: "2026-01-31", currency: "EUR", captures: 1, captured_cents: 500, refunds: 0, refunded_cents: 0 },
     ]);
   });
 
   it("takes an order from whichever stream says it first, and its state from the newest snapshot", async () => {
-    await store.apply(batchOf([standing("o1", ["created", "reserving"], { seq: 1 })]));
-    await store.apply(batchOf([placed("o1", { seq: 1 })]));
+    await apply(store, batchOf([standing("o1", ["created", "reserving"], { seq: 1 })]));
+    await apply(store, batchOf([placed("o1", { seq: 1 })]));
     const steps = ["created", "reserving", "screening", "charging"];
-    await store.apply(
+    await apply(
+      store,
       batchOf([standing("o1", steps.slice(0, 3), { seq: 2 }), standing("o1", steps, { seq: 3 })], {
         from: { CHECKOUT: 1 },
       }),
@@ -89,7 +90,8 @@ describe.each(databases)("a store in %s", (_, open) => {
 
   it("keeps every transition once, and counts it in the funnel and the time in its state", async () => {
     const steps = ["created", "reserving", "screening", "charging"];
-    await store.apply(
+    await apply(
+      store,
       batchOf([
         standing("o1", steps.slice(0, 2), { seq: 1 }),
         // What was deferred is remembered by a snapshot with the same history.
@@ -97,7 +99,8 @@ describe.each(databases)("a store in %s", (_, open) => {
         standing("o1", steps.slice(0, 3), { seq: 3 }),
       ]),
     );
-    await store.apply(
+    await apply(
+      store,
       batchOf([standing("o1", steps.slice(0, 3), { seq: 4 }), standing("o1", steps, { seq: 5 })], {
         from: { CHECKOUT: 3 },
       }),
@@ -118,8 +121,8 @@ describe.each(databases)("a store in %s", (_, open) => {
 
   it("does not lose a wish to cancel that comes before or after anything else", async () => {
     const wish = said(orderCancelRequested, "o1", { order: anOrder("o1") }, { seq: 2, afterMs: 500 });
-    await store.apply(batchOf([placed("o1", { seq: 1 }), wish]));
-    await store.apply(batchOf([standing("o1", ["created", "reserving"], { seq: 1 })]));
+    await apply(store, batchOf([placed("o1", { seq: 1 }), wish]));
+    await apply(store, batchOf([standing("o1", ["created", "reserving"], { seq: 1 })]));
     const [order] = await test.db.selectFrom("orders").selectAll().execute();
     expect(order).toMatchObject({ state: "reserving", cancel_requested_at: new Date(noon.getTime() + 500) });
   });
@@ -127,17 +130,19 @@ describe.each(databases)("a store in %s", (_, open) => {
   it("has one row for the payment of an order, whichever of its events come together", async () => {
     const declined = said(paymentDeclined, "o1", { orderId: "o1", declineCode: "broke" }, { seq: 1 });
     const voided = said(paymentVoided, "o1", { orderId: "o1" }, { seq: 2 });
-    await store.apply(batchOf([declined, voided]));
+    await apply(store, batchOf([declined, voided]));
     expect(await test.db.selectFrom("payments").selectAll().execute()).toMatchObject([
       { status: "voided", decline_code: "broke", captured_at: null, declined_at: noon, voided_at: noon },
     ]);
     const money = { orderId: "o2", amountCents: 500n, currency: "EUR" };
-    await store.apply(
+    await apply(
+      store,
       batchOf([said(paymentCaptured, "o2", { ...money, captureId: "c" }, { seq: 3 })], {
         from: { PAYMENT: 2 },
       }),
     );
-    await store.apply(
+    await apply(
+      store,
       batchOf([said(paymentRefunded, "o2", { ...money, refundId: "r" }, { seq: 4 })], {
         from: { PAYMENT: 3 },
       }),
@@ -162,7 +167,7 @@ describe.each(databases)("a store in %s", (_, open) => {
     let from = 0;
     for (const to of ends) {
       const part = messages.filter(({ seq }) => seq > from && seq <= to);
-      await store.apply(batchOf(part, { from: { INVENTORY: from } }));
+      await apply(store, batchOf(part, { from: { INVENTORY: from } }));
       from = to;
     }
     const moved = await test.db.selectFrom("stock_movements").selectAll().orderBy("seq").execute();
@@ -182,7 +187,7 @@ describe.each(databases)("a store in %s", (_, open) => {
     let from = 0;
     for (const to of ends) {
       const part = messages.filter(({ seq }) => seq > from && seq <= to);
-      await store.apply(batchOf(part, { from: { INVENTORY: from } }));
+      await apply(store, batchOf(part, { from: { INVENTORY: from } }));
       from = to;
     }
     const moved = await test.db.selectFrom("stock_movements").selectAll().orderBy("seq").execute();
@@ -196,9 +201,9 @@ describe.each(databases)("a store in %s", (_, open) => {
   });
 
   it("keeps what was said of a screening when it is decided", async () => {
-    await store.apply(batchOf([said(orderFlagged, "o1", { orderId: "o1", rules: ["a", "b"] }, { seq: 1 })]));
+    await apply(store, batchOf([said(orderFlagged, "o1", { orderId: "o1", rules: ["a", "b"] }, { seq: 1 })]));
     const approved = said(reviewApproved, "o1", { orderId: "o1", reviewer: "eve" }, { seq: 2 });
-    await store.apply(batchOf([approved], { from: { FRAUD: 1 } }));
+    await apply(store, batchOf([approved], { from: { FRAUD: 1 } }));
     expect(await test.db.selectFrom("screenings").selectAll().execute()).toMatchObject([
       { outcome: "approved", rules: ["a", "b"], reviewer: "eve", screened_at: noon, decided_at: noon },
     ]);
@@ -206,7 +211,8 @@ describe.each(databases)("a store in %s", (_, open) => {
 
   it("counts a redriven message if it was left out, once, and lets it change nothing that is newer", async () => {
     const steps = ["created", "reserving", "screening"];
-    await store.apply(
+    await apply(
+      store,
       batchOf([standing("o1", steps, { seq: 3 })], { parked: [{ stream: "CHECKOUT", seq: 2 }] }),
     );
     const letter = { ...standing("o1", steps.slice(0, 2), { seq: 2, redriven: true }) };
@@ -215,8 +221,8 @@ describe.each(databases)("a store in %s", (_, open) => {
       parked: [],
       advance: new Map([["DEAD_LETTER", { from, to }]]),
     });
-    await store.apply(redrive(0, 5));
-    await store.apply(redrive(5, 6));
+    await apply(store, redrive(0, 5));
+    await apply(store, redrive(5, 6));
     const [order] = await test.db.selectFrom("orders").selectAll().execute();
     expect(order).toMatchObject({ state: "screening", version: 3 });
     const funnel = await test.db.selectFrom("funnel_daily").select(["state", "orders"]).execute();

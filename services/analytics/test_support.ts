@@ -1,11 +1,13 @@
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import {
+  type Advance,
   type Contract,
   checkoutState,
+  type MessagePlace,
   orderCreated,
   type Projected,
-  type ProjectionBatch,
+  type Projection,
   streamHolding,
 } from "../../nats/mod.ts";
 
@@ -31,11 +33,18 @@ export function said<S extends DescMessage>(
   };
 }
 
+/** What a store is to store at a time. */
+export interface TestBatch {
+  readonly messages: readonly Projected[];
+  readonly parked: readonly MessagePlace[];
+  readonly advance: Advance;
+}
+
 /** What a consumer of each stream delivers next: from its position on. */
 export function batchOf(
   messages: readonly Projected[],
-  options: Partial<Pick<ProjectionBatch, "parked">> & { from?: Readonly<Record<string, number>> } = {},
-): ProjectionBatch {
+  options: Partial<Pick<TestBatch, "parked">> & { from?: Readonly<Record<string, number>> } = {},
+): TestBatch {
   const { from = {}, parked = [] } = options;
   const advance = new Map<string, { from: number; to: number }>();
   for (const { stream, seq } of [...messages, ...parked]) {
@@ -43,6 +52,13 @@ export function batchOf(
     advance.set(stream, { from: from[stream] ?? 0, to });
   }
   return { messages, parked, advance };
+}
+
+export function apply(projection: Projection, { messages, parked, advance }: TestBatch): Promise<void> {
+  const batch = projection.begin();
+  for (const message of messages) batch.add(message);
+  for (const place of parked) batch.park(place);
+  return batch.store(advance);
 }
 
 /** An order for two mugs. */
