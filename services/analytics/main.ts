@@ -1,3 +1,4 @@
+import { setPriority } from "node:os";
 import { join } from "node:path";
 import { connectObserver, keepProjection, run, serveHttp } from "../../lib/mod.ts";
 import { topology } from "../../nats/mod.ts";
@@ -9,8 +10,13 @@ import { Rebuild } from "./rebuild.ts";
 import { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
+/** Of −20, first, to 19, last. Others have 0. */
+const NICE = 10;
+
 await run("analytics", async (life) => {
   const config = readAnalyticsConfig();
+  // Nobody waits for what is counted: where there are too few cores, orders come first.
+  setPriority(NICE);
   const { log, stack } = life;
   log.level = config.LOG_LEVEL;
   const folder = join(config.DATA_DIR, "analytics");
