@@ -214,7 +214,7 @@ export class Projector implements AsyncDisposable {
     }
   }
 
-  /** Each message is let go of as soon as it is read: they are large, and so are the thousand that come next. */
+  /** What a message says is let go of as soon as the batch has what it counts of it: decoded, messages are large. */
   async #prepare(deliveries: readonly JsMsg[]): Promise<Prepared> {
     const { log, readable, projection } = this.#options;
     const batch = projection.begin();
