@@ -9,6 +9,8 @@ export interface Service {
   readonly writes: readonly string[];
   /** Whether it starts programs: the compiler of schemas. Default: it may not. */
   readonly spawns?: boolean;
+  /** Whether it has threads: a database of its own. Default: it may not. */
+  readonly threads?: boolean;
   /** Variables with secrets that this service reads, and that no other one is given. */
   readonly secrets?: readonly string[];
 }
@@ -41,6 +43,7 @@ export const services: readonly Service[] = [
     port: 8087,
     portVariable: "ANALYTICS_PORT",
     writes: ["analytics"],
+    threads: true,
     secrets: ["DATABASE_URL", "PGPASSWORD"],
   },
   { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
@@ -62,8 +65,8 @@ const sources = ["services", "lib", "nats", "schemas", "gen", "node_modules", "p
 
 /**
  * Arguments for `node` that start `service` under the permission model with just what it needs: the network,
- * reading its code, and writing its own folders of `dataDir`. No workers, add-ons, other files, nor, but where it `spawns`,
- * child processes.
+ * reading its code, and writing its own folders of `dataDir`. No add-ons, no other files, and, but where
+ * it `spawns` or has `threads`, no child processes and no workers.
  * @param root The project's folder.
  * @param reads Files that it may read besides: its credential, for example.
  * @param compileCache Folder in which Node keeps what it has compiled, for the next start, which takes half as long. Who may
@@ -87,6 +90,7 @@ export function nodeArguments(
     "--allow-net",
     // Said to be dangerous at each start: what it starts is not bound by any of this.
     ...(service.spawns === true ? ["--allow-child-process", "--disable-warning=SecurityWarning"] : []),
+    ...(service.threads === true ? ["--allow-worker", "--disable-warning=SecurityWarning"] : []),
     ...sources.map((name) => `--allow-fs-read=${root}/${name}`),
     ...reads.map((path) => `--allow-fs-read=${path}`),
     ...writes.flatMap((folder) => [`--allow-fs-read=${folder}`, `--allow-fs-write=${folder}`]),

@@ -1,5 +1,4 @@
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Kysely, PGliteDialect, PostgresDialect } from "kysely";
 import type { Log } from "../../nats/mod.ts";
@@ -22,10 +21,12 @@ export interface Database<T> extends AsyncDisposable {
 }
 
 export interface DatabaseOptions {
-  /** `postgresql://…`. Default: PGlite, PostgreSQL within this process, in `folder`. */
+  /** `postgresql://…`. Default: PGlite, PostgreSQL in a thread of this process, in `folder`. */
   url: string | undefined;
   folder: string;
   log: Log;
+  /** Told if the database has ended within this process. */
+  fail?: ((cause: Error) => void) | undefined;
 }
 
 /** `pg_type`: what PostgreSQL sends as text lest it be rounded, and no sum here gets near 2^53. */
@@ -87,19 +88,11 @@ async function openPostgres<T>(url: string, log: Log): Promise<Database<T>> {
   };
 }
 
-async function openPGlite<T>({ folder, log }: DatabaseOptions): Promise<Database<T>> {
-  const { PGlite } = await import("@electric-sql/pglite");
+async function openPGlite<T>({ folder, log, fail }: DatabaseOptions): Promise<Database<T>> {
+  const { PGliteThread } = await import("./pglite.ts");
   const dataDir = join(folder, "pglite");
-  if (!existsSync(dataDir)) {
-    log.info({ folder: dataDir }, "making a database");
-    // It takes seconds, in which the process may be killed: what bears the final name is whole.
-    const making = join(folder, "pglite.new");
-    await rm(making, { recursive: true, force: true });
-    await mkdir(folder, { recursive: true });
-    await (await PGlite.create({ dataDir: making })).close();
-    await rename(making, dataDir);
-  }
-  const pglite = await PGlite.create({ dataDir, parsers: { [INT8]: Number, [DATE]: String } });
+  if (!existsSync(dataDir)) log.info({ folder: dataDir }, "making a database");
+  const pglite = new PGliteThread({ dataDir, fail });
   const db = new Kysely<T>({ dialect: new PGliteDialect({ pglite }) });
   return {
     kind: "pglite",
@@ -110,7 +103,7 @@ async function openPGlite<T>({ folder, log }: DatabaseOptions): Promise<Database
     becomeWriter: async () => undefined,
     async [Symbol.asyncDispose]() {
       await db.destroy();
-      if (!pglite.closed) await pglite.close();
+      await pglite.close();
     },
   };
 }

@@ -17,11 +17,10 @@ await run("analytics", async (life) => {
   const config = readAnalyticsConfig();
   // Nobody waits for what is counted: where there are too few cores, orders come first.
   setPriority(NICE);
-  const { log, stack } = life;
+  const { log, stack, fail } = life;
   log.level = config.LOG_LEVEL;
   const folder = join(config.DATA_DIR, "analytics");
-  // First: one within this process takes seconds to make, in which nothing else is answered, not even NATS.
-  const database = stack.use(await openDatabase<Tables>({ url: config.DATABASE_URL, folder, log }));
+  const database = stack.use(await openDatabase<Tables>({ url: config.DATABASE_URL, folder, log, fail }));
   const service = await connectObserver("analytics", { config, ...life });
   log.info({ database: database.kind }, "database");
   const { projector, gate } = keepProjection(service, new Store(database), {

@@ -1,0 +1,46 @@
+import { existsSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { dirname } from "node:path";
+import { parentPort, workerData } from "node:worker_threads";
+import { PGlite } from "@electric-sql/pglite";
+import type { Answer, Question } from "./pglite.ts";
+
+// The thread of PGliteThread: PostgreSQL, and nothing beside it.
+
+/** `pg_type`: what PostgreSQL sends as text lest it be rounded, and no sum here gets near 2^53. */
+const INT8 = 20;
+/** A day has no time zone, as which a `Date` of it would be read. */
+const DATE = 1082;
+
+const port = parentPort;
+if (port === null) throw new Error("This file is a thread's: see pglite.ts");
+const { dataDir } = workerData as { dataDir: string };
+if (!existsSync(dataDir)) await make(dataDir);
+const pglite = await PGlite.create({ dataDir, parsers: { [INT8]: Number, [DATE]: String } });
+const say = (answer: Answer) => port.postMessage(answer);
+say("opened");
+port.on("message", (question: Question) => void answer(question));
+
+/** It takes seconds, in which the process may be killed: what bears the final name is whole. */
+async function make(folder: string): Promise<void> {
+  const making = `${folder}.new`;
+  await rm(making, { recursive: true, force: true });
+  await mkdir(dirname(folder), { recursive: true });
+  await (await PGlite.create({ dataDir: making })).close();
+  await rename(making, folder);
+}
+
+async function answer(question: Question): Promise<void> {
+  if (question === "close") {
+    await pglite.close();
+    process.exit();
+  }
+  const { id, sql, parameters } = question;
+  try {
+    const { rows, affectedRows = 0 } = await pglite.query(sql, [...parameters]);
+    say({ id, rows, affectedRows });
+  } catch (cause) {
+    const { message, code } = cause as Error & { code?: string };
+    say({ id, error: message, code });
+  }
+}
