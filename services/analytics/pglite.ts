@@ -86,6 +86,8 @@ export class PGliteThread implements PGlite {
       try {
         const rollback = async () => void (await this.#ask("ROLLBACK"));
         const result = await work({ query: (sql, parameters) => this.#ask(sql, parameters), rollback });
+        // Fails where a statement has failed before: a commit would undo the others, and say nothing.
+        await this.#ask("SELECT 1");
         await this.#ask("COMMIT");
         return result;
       } catch (cause) {

@@ -73,6 +73,11 @@ describe("PGlite in a thread", () => {
     resolve();
     await expect(failed).rejects.toThrow("changed my mind");
     expect(await meanwhile).toBe(0);
+    const careless = pglite.transaction(async (transaction) => {
+      await transaction.query("INSERT INTO counted VALUES (1)");
+      await transaction.query("SELECT nothing").catch(() => undefined);
+    });
+    await expect(careless).rejects.toMatchObject({ code: "25P02" });
     await pglite.transaction((transaction) => transaction.query("INSERT INTO counted VALUES (2)"));
     expect(await answer(pglite, "SELECT n AS value FROM counted")).toBe(2);
   });
