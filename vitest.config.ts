@@ -16,7 +16,7 @@ export default defineConfig({
     hookTimeout: 120_000,
     // Files share a process: loading everything anew for each of them took a tenth of the time. What a file starts, it ends.
     isolate: false,
-    // For two cores, of which two leave a fifth idle: whole systems are started, and waited for, by many test files.
-    maxWorkers: 3,
+    // Two cores: whole systems are started by several test files.
+    maxWorkers: 2,
   },
 });

@@ -61,6 +61,8 @@ export class UnreachableError extends Error {
 const MAX_ACK_PENDING = 1_000;
 /** Of a projection, which reads and asks for what comes next while it stores a batch. */
 const MAX_ACK_PENDING_PROJECTION = 5_000;
+/** It sets its consumers back itself when it begins. What waits for a slow database is not to be delivered twice meanwhile. */
+const ACK_WAIT_PROJECTION_MS = 60_000;
 /** How long the messages in a process that was killed wait for another one. Slow work asks for more time while it lasts. */
 const ACK_WAIT_MS = 10_000;
 /** A person waits. */
@@ -177,7 +179,7 @@ export function consumerConfig(spec: ConsumerSpec): Partial<ConsumerConfig> & { 
     filter_subjects: filtersOf(spec),
     deliver_policy: DeliverPolicy.All,
     ack_policy: spec.projection === true ? AckPolicy.All : AckPolicy.Explicit,
-    ack_wait: nanos(ACK_WAIT_MS),
+    ack_wait: nanos(spec.projection === true ? ACK_WAIT_PROJECTION_MS : ACK_WAIT_MS),
     max_ack_pending: spec.projection === true ? MAX_ACK_PENDING_PROJECTION : MAX_ACK_PENDING,
     // Never given up by the server: poison is parked by the application.
     max_deliver: -1,

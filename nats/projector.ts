@@ -168,9 +168,12 @@ export class Projector implements AsyncDisposable {
     const consumer = await jetstream(this.#connection).consumers.get(stream, name);
     for (let next = 1; !signal.aborted; ) {
       await session.room();
+      if (signal.aborted) break;
       const messages = await consumer.fetch({ max_messages: PULL, expires: PULL_EXPIRES_MS });
       const stop = () => messages.stop();
       signal.addEventListener("abort", stop, { once: true });
+      // It may have ended while the pull was sent.
+      if (signal.aborted) stop();
       for await (const msg of messages) {
         if (signal.aborted) break;
         const { deliverySequence, deliveryCount } = msg.info;

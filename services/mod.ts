@@ -70,7 +70,7 @@ const sources = ["services", "lib", "nats", "schemas", "gen", "node_modules", "p
  * @param root The project's folder.
  * @param reads Files that it may read besides: its credential, for example.
  * @param compileCache Folder in which Node keeps what it has compiled, for the next start, which takes half as long. Who may
- * write it decides what is run from it: no two services share one outside of tests. Default: none.
+ * write it decides what is run from it: no two services share one. Default: none.
  */
 export function nodeArguments(
   service: Service,

@@ -121,7 +121,8 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
   const { root, dataDir } = settings;
   // Permissions for a folder cover what is in it only if it exists when the process starts.
   for (const folder of service.writes) mkdirSync(join(dataDir, folder), { recursive: true });
-  const compileCache = settings.environment.NODE_COMPILE_CACHE || join(dataDir, "compiled", service.name);
+  const compiled = settings.environment.NODE_COMPILE_CACHE || join(dataDir, "compiled");
+  const compileCache = join(compiled, service.name);
   mkdirSync(compileCache, { recursive: true });
   // Of all credentials a service is told of its own, and can read no other.
   const credential = settings.credentials && seedFile(settings.credentials, service.name);

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Kysely, PGliteDialect, PostgresDialect } from "kysely";
 import type { Log } from "../../nats/mod.ts";
+import { DATE, INT8 } from "./type_ids.ts";
 import { WriterLock } from "./writer_lock.ts";
 
 /** Where a projection is kept. */
@@ -28,11 +29,6 @@ export interface DatabaseOptions {
   /** Told if the database has ended within this process. */
   fail?: ((cause: Error) => void) | undefined;
 }
-
-/** `pg_type`: what PostgreSQL sends as text lest it be rounded, and no sum here gets near 2^53. */
-const INT8 = 20;
-/** A day has no time zone, as which a `Date` of it would be read. */
-const DATE = 1082;
 
 /** Connections for answers, of which each takes one. */
 const READERS = 4;
@@ -100,7 +96,7 @@ async function openPGlite<T>({ folder, log, fail }: DatabaseOptions): Promise<Da
     writer: db,
     // Nobody else can be in it.
     isWriter: true,
-    becomeWriter: async () => undefined,
+    becomeWriter: (signal) => pglite.opened(signal),
     async [Symbol.asyncDispose]() {
       await db.destroy();
       await pglite.close();

@@ -1,4 +1,4 @@
-import { setPriority } from "node:os";
+import { getPriority, setPriority } from "node:os";
 import { join } from "node:path";
 import { connectObserver, keepProjection, run, serveHttp } from "../../lib/mod.ts";
 import { topology } from "../../nats/mod.ts";
@@ -16,7 +16,7 @@ const NICE = 10;
 await run("analytics", async (life) => {
   const config = readAnalyticsConfig();
   // Nobody waits for what is counted: where there are too few cores, orders come first.
-  setPriority(NICE);
+  if (getPriority() < NICE) setPriority(NICE);
   const { log, stack, fail } = life;
   log.level = config.LOG_LEVEL;
   const folder = join(config.DATA_DIR, "analytics");

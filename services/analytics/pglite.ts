@@ -21,7 +21,7 @@ export type Answer =
 /** What PostgreSQL says against a statement. */
 export class PGliteError extends Error {
   override name = "PGliteError";
-  /** SQLSTATE; undefined where it is not the statement's fault. */
+  /** SQLSTATE; undefined where it did not get to the database. */
   readonly code: string | undefined;
 
   constructor(message: string, code: string | undefined) {
@@ -43,7 +43,8 @@ export class PGliteThread implements PGlite {
   readonly #gone: Promise<void>;
   readonly #asked = new Map<number, PromiseWithResolvers<Rows>>();
   #lastId = 0;
-  #opened = false;
+  readonly #opened = Promise.withResolvers<void>();
+  #isOpen = false;
   #closed = false;
   #death: Error | undefined;
   /** Resolves when nobody has the database to himself. */
@@ -59,15 +60,34 @@ export class PGliteThread implements PGlite {
     this.#worker.on("error", (cause) => {
       this.#death = new Error("PGlite has failed", { cause });
     });
+    // Whoever waits for it is told; it may be that nobody does.
+    this.#opened.promise.catch(() => undefined);
     this.#gone = new Promise((resolve) => {
       this.#worker.once("exit", () => {
         this.#death ??= new Error("PGlite has ended");
         for (const { reject } of this.#asked.values()) reject(this.#death);
         this.#asked.clear();
+        this.#opened.reject(this.#death);
         if (!this.#closed) fail?.(this.#death);
         resolve();
       });
     });
+  }
+
+  /**
+   * Resolves when the database is there and open.
+   * @throws {Error} If the thread ends before, or `signal` aborts.
+   */
+  async opened(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { promise: aborted, reject } = Promise.withResolvers<never>();
+    const abort = () => reject(signal.reason);
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      await Promise.race([this.#opened.promise, aborted]);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
   }
 
   get closed(): boolean {
@@ -82,13 +102,18 @@ export class PGliteThread implements PGlite {
   /** Commits if `work` resolves. What others ask meanwhile waits. */
   transaction<T>(work: (transaction: PGliteTransaction) => Promise<T>): Promise<T> {
     return this.#inTurn(async () => {
-      await this.#ask("BEGIN");
+      const begun = this.#ask("BEGIN");
+      // If it did not begin, whatever is asked in it says so: Kysely waits for `work` to be called.
+      begun.catch(() => undefined);
+      const query = async <R>(sql: string, parameters?: readonly unknown[]) => {
+        await begun;
+        return this.#ask<R>(sql, parameters);
+      };
       try {
-        const rollback = async () => void (await this.#ask("ROLLBACK"));
-        const result = await work({ query: (sql, parameters) => this.#ask(sql, parameters), rollback });
+        const result = await work({ query, rollback: async () => void (await query("ROLLBACK")) });
         // Fails where a statement has failed before: a commit would undo the others, and say nothing.
-        await this.#ask("SELECT 1");
-        await this.#ask("COMMIT");
+        await query("SELECT 1");
+        await query("COMMIT");
         return result;
       } catch (cause) {
         if (this.#death === undefined) await this.#ask("ROLLBACK");
@@ -101,7 +126,7 @@ export class PGliteThread implements PGlite {
   async close(): Promise<void> {
     if (this.#closed) return this.#gone;
     this.#closed = true;
-    if (this.#opened) {
+    if (this.#isOpen) {
       await this.#turn;
       this.#worker.postMessage("close" satisfies Question);
     } else await this.#worker.terminate();
@@ -126,7 +151,8 @@ export class PGliteThread implements PGlite {
 
   #hear(answer: Answer): void {
     if (answer === "opened") {
-      this.#opened = true;
+      this.#isOpen = true;
+      this.#opened.resolve();
       return;
     }
     const asked = this.#asked.get(answer.id);

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Kysely, PGliteDialect, sql } from "kysely";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { providePGlite } from "../../test/support/pglite.ts";
 import { PGliteThread } from "./pglite.ts";
@@ -103,10 +104,25 @@ describe("PGlite that is not open", () => {
     await pglite.close();
   });
 
+  it("ends a transaction that Kysely begins in it, and whoever waits for it to open", async () => {
+    const file = join(folder, "another file");
+    await writeFile(file, "");
+    const pglite = start(join(file, "pglite"));
+    const db = new Kysely({ dialect: new PGliteDialect({ pglite }) });
+    const work = db.transaction().execute((transaction) => sql`SELECT 1`.execute(transaction));
+    await expect(work).rejects.toThrow("PGlite has failed");
+    await expect(pglite.opened(new AbortController().signal)).rejects.toThrow("PGlite has failed");
+    await db.destroy();
+  });
+
   it("ends at once while it makes its database, and leaves none that is half made", async () => {
     const made = join(folder, "made");
     const pglite = start(made);
     const refused = expect(pglite.query("SELECT 1")).rejects.toThrow("PGlite has ended");
+    const givesUp = new AbortController();
+    const waited = expect(pglite.opened(givesUp.signal)).rejects.toThrow("not any more");
+    givesUp.abort(new Error("not any more"));
+    await waited;
     await pglite.close();
     await refused;
     expect(existsSync(made)).toBe(false);

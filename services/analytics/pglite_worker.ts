@@ -4,13 +4,9 @@ import { dirname } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { PGlite } from "@electric-sql/pglite";
 import type { Answer, Question } from "./pglite.ts";
+import { DATE, INT8 } from "./type_ids.ts";
 
 // The thread of PGliteThread: PostgreSQL, and nothing beside it.
-
-/** `pg_type`: what PostgreSQL sends as text lest it be rounded, and no sum here gets near 2^53. */
-const INT8 = 20;
-/** A day has no time zone, as which a `Date` of it would be read. */
-const DATE = 1082;
 
 const port = parentPort;
 if (port === null) throw new Error("This file is a thread's: see pglite.ts");
@@ -40,6 +36,8 @@ async function answer(question: Question): Promise<void> {
     const { rows, affectedRows = 0 } = await pglite.query(sql, [...parameters]);
     say({ id, rows, affectedRows });
   } catch (cause) {
+    // Of WebAssembly, whose memory may be anything from here on. The thread ends, and with it the process.
+    if (cause instanceof Error && cause.name === "RuntimeError") throw cause;
     const { message, code } = cause as Error & { code?: string };
     say({ id, error: message, code });
   }
