@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import { orAborted } from "../nats/mod.ts";
 import type { Accepted, Ending, Side } from "./cascade_side.ts";
 import { skus } from "./target.ts";
 
@@ -47,7 +48,7 @@ export async function runOpenLoop(
   const startedAt = performance.now();
   onStart(startedAt);
   try {
-    const served = await abortable(Promise.all(await sendAll(side, startedAt, options)), signal);
+    const served = await orAborted(Promise.all(await sendAll(side, startedAt, options)), signal);
     const waiting = Promise.all(served.map(({ ended }) => ended));
     const inTime = await isDoneWithin(waiting, { ms: options.endWithinMs ?? END_WITHIN_MS, signal });
     if (!inTime) await side.lookAgain();
@@ -124,18 +125,6 @@ async function isDoneWithin(
     return await Promise.race([work.then(() => true), late]);
   } finally {
     over.abort();
-  }
-}
-
-async function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  if (signal.aborted) abort();
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }
 

@@ -9,6 +9,22 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
+/**
+ * What `work` comes to, unless `signal` aborts first: what it comes to after that is nobody's concern.
+ * @throws The signal's reason, if it aborts first.
+ */
+export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const abort = () => reject(signal.reason);
+  signal.addEventListener("abort", abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([aborted, work]);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
 /** Longest wait between two deliveries of a message that cannot be handled right now. */
 const MAX_BACKOFF_MS = 10_000;
 

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { isUnavailable, pause } from "../nats/mod.ts";
+import { isUnavailable, orAborted, pause } from "../nats/mod.ts";
 import { states } from "../services/coordinator/table.ts";
 import { time } from "./arguments.ts";
 import type { Shop } from "./connect.ts";
@@ -145,19 +145,6 @@ function patiently(output: Output, signal: AbortSignal): Ask {
       }
     }
   };
-}
-
-/** @throws The signal's reason, if it aborts first. */
-async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = () => reject(signal.reason);
-  signal.addEventListener("abort", abort, { once: true });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", abort);
-  }
 }
 
 function tellUnreadable(output: Output, { unreadable, named }: Copied): ExitCode {

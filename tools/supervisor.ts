@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { Access } from "../nats/mod.ts";
+import { type Access, orAborted } from "../nats/mod.ts";
 import { type Service, services as shopServices } from "../services/mod.ts";
 import { keepBatchScratchInMemory } from "./batch_scratch.ts";
 import { type Child, createChild } from "./child.ts";
@@ -124,7 +124,7 @@ export async function startShop(options: ShopOptions): Promise<Shop> {
     await startServices(shop, settings);
   };
   try {
-    await unlessAborted(steps(), signal);
+    await (signal === undefined ? steps() : orAborted(steps(), signal));
     return shop;
   } catch (cause) {
     await shop.shutdown();
@@ -242,19 +242,5 @@ async function startServices(shop: Shop, { services, report }: Settings): Promis
     await Promise.all(services.map(({ name }) => shop.start(name).then(() => waiting.delete(name))));
   } finally {
     clearInterval(reminder);
-  }
-}
-
-/** What `work` resolves to, unless `signal` aborts first; what `work` comes to after that is nobody's concern. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work;
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", abort);
-  if (signal.aborted) abort();
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }

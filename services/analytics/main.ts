@@ -17,11 +17,12 @@ await run("analytics", async (life) => {
   const config = readAnalyticsConfig();
   // Nobody waits for what is counted: where there are too few cores, orders come first.
   if (getPriority() < NICE) setPriority(NICE);
-  const { log, stack, fail } = life;
-  log.level = config.LOG_LEVEL;
-  const folder = join(config.DATA_DIR, "analytics");
-  const database = stack.use(await openDatabase<Tables>({ url: config.DATABASE_URL, folder, log, fail }));
   const service = await connectObserver("analytics", { config, ...life });
+  const { log, stack } = service;
+  const folder = join(config.DATA_DIR, "analytics");
+  const database = stack.use(
+    await openDatabase<Tables>({ url: config.DATABASE_URL, folder, log, fail: life.fail }),
+  );
   log.info({ database: database.kind }, "database");
   const { projector, gate } = keepProjection(service, new Store(database), {
     config,

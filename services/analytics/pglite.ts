@@ -1,5 +1,6 @@
 import { Worker } from "node:worker_threads";
 import type { PGlite, PGliteQueryResults, PGliteTransaction } from "kysely";
+import { orAborted } from "../../nats/mod.ts";
 
 /** What the thread is asked. `close` is the last of it. */
 export type Question =
@@ -78,16 +79,8 @@ export class PGliteThread implements PGlite {
    * Resolves when the database is there and open.
    * @throws {Error} If the thread ends before, or `signal` aborts.
    */
-  async opened(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const { promise: aborted, reject } = Promise.withResolvers<never>();
-    const abort = () => reject(signal.reason);
-    signal.addEventListener("abort", abort, { once: true });
-    try {
-      await Promise.race([this.#opened.promise, aborted]);
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+  opened(signal: AbortSignal): Promise<void> {
+    return orAborted(this.#opened.promise, signal);
   }
 
   get closed(): boolean {
