@@ -407,12 +407,15 @@ describe("Ledger", () => {
   });
 
   describe("when an answer is lost", () => {
+    /** An answer that is not lost comes sooner, also where other tests take the cores. */
+    const ANSWER_MS = 2_000;
+
     it("commit_unknown: has stored it once", async () => {
-      const { ledger, attempts } = openLedger(await proxy.connect(), { commitTimeoutMs: 300 });
-      proxy.judge(({ from, text }) => (from === "server" && text.includes('"batch":') ? "drop" : "pass"));
+      const { ledger, attempts } = openLedger(await proxy.connect(), { commitTimeoutMs: ANSWER_MS });
+      proxy.judge(({ from, text }) =>
+        attempts.length === 0 && from === "server" && text.includes('"batch":') ? "drop" : "pass",
+      );
       const executing = Promise.all(range(20).map((n) => ledger.execute(incrementOnce(id, `n${n}`))));
-      await until("the first answer to be lost", () => attempts.length > 0);
-      proxy.release();
       // The second time, the state shows that it was done before.
       const before = (await executing).filter((result) => result === "before");
       expect(attempts.map(({ outcome }) => outcome)).toEqual([
@@ -424,7 +427,7 @@ describe("Ledger", () => {
     });
 
     it("commit_unknown: has stored it once when it lands after it was read again", async () => {
-      const { ledger, attempts } = openLedger(await proxy.connect(), { commitTimeoutMs: 300 });
+      const { ledger, attempts } = openLedger(await proxy.connect(), { commitTimeoutMs: ANSWER_MS });
       let reads = 0;
       proxy.judge(({ from, text }) => {
         if (from === "client" && text.includes("Nats-Batch-Id")) return "hold";
@@ -438,7 +441,7 @@ describe("Ledger", () => {
     });
 
     it("commit_unknown: has stored it once when it lands after the retry", async () => {
-      const { ledger, attempts } = openLedger(await proxy.connect(), { commitTimeoutMs: 300 });
+      const { ledger, attempts } = openLedger(await proxy.connect(), { commitTimeoutMs: ANSWER_MS });
       proxy.judge(({ from, text }) =>
         attempts.length === 0 && from === "client" && text.includes("Nats-Batch-Id") ? "hold" : "pass",
       );
