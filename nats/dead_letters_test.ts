@@ -1,6 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { type Client, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
+import { type Client, drained, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import { commit, newHeaders } from "./commit.ts";
 import { key, message } from "./contracts/mod.ts";
@@ -248,10 +248,7 @@ describe("listDeadLetters()", () => {
     expect((await commit(client.connection, DEAD_LETTER_STREAM, [entry])).kind).toBe("committed");
     expect((await ids({ status: "all" })).every((id) => /\.\d+$/.test(id))).toBe(true);
     start("test", [handler()]);
-    await until("it to be passed over", async () => {
-      const info = await client.jsm.consumers.info(DEAD_LETTER_STREAM, "test");
-      return info.num_pending === 0 && info.num_ack_pending === 0;
-    });
+    await until("it to be passed over", () => drained(client.jsm, DEAD_LETTER_STREAM, "test"));
   });
 });
 

@@ -2,7 +2,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ItemSchema } from "../gen/shop/inventory/v1/item_pb.ts";
 import { IdempotencyKeySchema } from "../gen/shop/order/v1/idempotency_key_pb.ts";
-import { type Client, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
+import { type Client, drained, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import { key, subjectOf } from "./contracts/mod.ts";
 import { Processor } from "./processor.ts";
@@ -58,10 +58,7 @@ describe("what a server sends to a ledger in answer to somebody else's question"
       toBinary(IdempotencyKeySchema, create(IdempotencyKeySchema, { orderId }));
     await forge("INBOX", subjectOf(add, "a"), { data: command("forged") });
     await client.js.publish(subjectOf(add, "a"), command("real"));
-    await until("both to be dealt with", async () => {
-      const info = await client.jsm.consumers.info("INBOX", "test");
-      return info.num_pending === 0 && info.num_ack_pending === 0;
-    });
+    await until("both to be dealt with", () => drained(client.jsm, "INBOX", "test"));
     expect(processor.ready).toBe(true);
     expect(seen).toEqual(["message 2"]);
     const parked = await client.jsm.streams.getMessage("DEAD_LETTER", { seq: 1 });

@@ -3,7 +3,15 @@ import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { JetStreamApiError } from "@nats-io/jetstream";
 import { errors, nanos, headers as newHeaders } from "@nats-io/transport-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Client, type NatsServer, silent, startNats, startProxy, until } from "../test/support/mod.ts";
+import {
+  type Client,
+  drained,
+  type NatsServer,
+  silent,
+  startNats,
+  startProxy,
+  until,
+} from "../test/support/mod.ts";
 import { applyTopology, consumerConfig } from "./apply.ts";
 import { type Contract, key, message } from "./contracts/mod.ts";
 import type { AnyHandler, Handler } from "./handler.ts";
@@ -100,15 +108,10 @@ describe("Processor", () => {
   };
   const setAckWait = (ms: number) => client.jsm.consumers.update("INBOX", "test", { ack_wait: nanos(ms) });
   /** Waits until everything that was sent is acknowledged. */
-  const drained = () =>
-    until(
-      "all messages to be acknowledged",
-      async () => {
-        const info = await client.jsm.consumers.info("INBOX", "test");
-        return info.num_pending === 0 && info.num_ack_pending === 0 && info.delivered.consumer_seq > 0;
-      },
-      { timeoutMs: 25_000 },
-    );
+  const handled = () =>
+    until("all messages to be acknowledged", () => drained(client.jsm, "INBOX", "test"), {
+      timeoutMs: 25_000,
+    });
   const deadLetters = async () => {
     const { state } = await client.jsm.streams.info("DEAD_LETTER");
     const found = await Promise.all(
@@ -120,7 +123,7 @@ describe("Processor", () => {
   it("takes a message, stores what its handler decides, and acknowledges it", async () => {
     await send(add, "a", { orderId: "a-1" });
     const processor = start([adding]);
-    await drained();
+    await handled();
     expect(await countsOf(client.jsm, "a")).toEqual([1]);
     expect(deliveries).toMatchObject([{ subject: "inbox.add", outcome: "done", redelivered: false }]);
     expect(processor.ready).toBe(true);
@@ -147,7 +150,7 @@ describe("Processor", () => {
     };
     start([beginning]);
     await send(add, "guess", { orderId: "guess-1" });
-    await drained();
+    await handled();
     expect(await countsOf(client.jsm, "guess")).toEqual([1]);
     expect(guesses).toEqual([["test.counter.guess"], []]);
   });
@@ -164,7 +167,7 @@ describe("Processor", () => {
       },
     };
     start([watching]);
-    await drained();
+    await handled();
     const sent: string[] = [];
     for (const seq of range(300)) {
       const stored = await client.jsm.streams.getMessage("INBOX", { seq });
@@ -187,7 +190,7 @@ describe("Processor", () => {
       },
     };
     start([watching], { now: () => now });
-    await drained();
+    await handled();
     expect(seen).toEqual([now, 1]);
   });
 
@@ -200,7 +203,7 @@ describe("Processor", () => {
     await Promise.all(range(200).flatMap((n) => [1, 2].map(() => send(add, "a", { orderId: `a-${n}` }))));
     await until("three deliveries of each", () => deliveries.length >= 3 * 400);
     proxy.release();
-    await drained();
+    await handled();
     expect(await countsOf(client.jsm, "a")).toEqual(range(200));
     expect(await deadLetters()).toEqual([]);
   });
@@ -208,7 +211,7 @@ describe("Processor", () => {
   it("consumer_reset: replays everything after the consumer was made anew, and changes nothing", async () => {
     await Promise.all(range(200).map((n) => send(add, "a", { orderId: `a-${n}` })));
     start([adding]);
-    await drained();
+    await handled();
     const before = (await client.jsm.streams.info("TEST")).state.last_seq;
     deliveries.length = 0;
     const [spec] = testTopology.consumers;
@@ -216,7 +219,7 @@ describe("Processor", () => {
     await client.jsm.consumers.delete("INBOX", "test");
     await client.jsm.consumers.add("INBOX", consumerConfig(spec));
     await until("the replay", () => deliveries.length >= 200);
-    await drained();
+    await handled();
     expect((await client.jsm.streams.info("TEST")).state.last_seq).toBe(before);
   });
 
@@ -233,7 +236,7 @@ describe("Processor", () => {
     it("leaves the message until the delay is over, for as long as it takes", async () => {
       await send(add, "a", { orderId: "a-1" });
       start([retrying(7)]);
-      await drained();
+      await handled();
       expect(deliveries.map(({ outcome }) => outcome)).toEqual([...range(7).map(() => "retry"), "done"]);
       expect(await countsOf(client.jsm, "a")).toEqual([1]);
     });
@@ -244,7 +247,7 @@ describe("Processor", () => {
         throw new Error("once");
       };
       start([retrying(7, failing)]);
-      await drained();
+      await handled();
       expect(deliveries.map(({ outcome }) => outcome).slice(7)).toEqual(["error", "done"]);
       expect(await deadLetters()).toEqual([]);
     });
@@ -260,7 +263,7 @@ describe("Processor", () => {
       };
       await send(add, "a", { orderId: "a-1" }, { "x-mine": "1", "Nats-Msg-Id": "m1" });
       start([throwing]);
-      await drained();
+      await handled();
       expect(deliveries.map(({ outcome }) => outcome)).toEqual(["error", "error", "error", "error", "dead"]);
       const [parked, ...more] = await deadLetters();
       expect(more).toEqual([]);
@@ -294,7 +297,7 @@ describe("Processor", () => {
       });
       await send(act, "a", { orderId: "a-1" });
       start([asking]);
-      await drained();
+      await handled();
       expect(left).toBe(0);
       expect(await deadLetters()).toEqual([]);
     });
@@ -304,7 +307,7 @@ describe("Processor", () => {
       await send(other, "a", {});
       await send(add, "a", { orderId: "a-1" });
       start([adding]);
-      await drained();
+      await handled();
       const errors = (await deadLetters()).map((parked) => parked.header.get("dead-letter-error"));
       expect(errors.sort()).toEqual([
         expect.stringMatching(/^cannot be decoded as shop.order.v1.IdempotencyKey/),
@@ -317,7 +320,7 @@ describe("Processor", () => {
     it("is parked at once when the handler says so", async () => {
       await send(add, "a", { orderId: "a-1" });
       start([{ ...adding, decide: () => ({ kind: "dead", reason: "absurd" }) } satisfies Handler<Command>]);
-      await drained();
+      await handled();
       expect((await deadLetters()).map((parked) => parked.header.get("dead-letter-error"))).toEqual([
         "absurd",
       ]);
@@ -331,7 +334,7 @@ describe("Processor", () => {
       start([adding], { through: await proxy.connect() });
       await until("two deliveries", () => deliveries.length >= 2);
       proxy.release();
-      await drained();
+      await handled();
       expect(await deadLetters()).toHaveLength(1);
     });
 
@@ -363,7 +366,7 @@ describe("Processor", () => {
           performed.push([id, attempt, await countsOf(client.jsm, id)]);
         }),
       ]);
-      await drained();
+      await handled();
       expect(performed).toEqual([["a", 1, [1]]]);
       expect(await countsOf(client.jsm, "a")).toEqual([1, 2]);
     });
@@ -383,7 +386,7 @@ describe("Processor", () => {
       const again: number[] = [];
       start([acting(async (_, { attempt }) => again.push(attempt))]);
       // Much sooner than `ack_wait`, which is 10 s.
-      await drained();
+      await handled();
       expect(again).toEqual([2]);
       expect(await countsOf(client.jsm, "a")).toEqual([1, 2]);
     });
@@ -403,7 +406,7 @@ describe("Processor", () => {
       expect(signal.aborted).toBe(false);
       finish.resolve();
       await stopped;
-      await drained();
+      await handled();
       expect(await countsOf(client.jsm, "a")).toEqual([1, 2]);
     });
 
@@ -423,7 +426,7 @@ describe("Processor", () => {
         range(10).flatMap((n) => ["a", "b", "c"].map((id) => send(act, id, { orderId: `${id}-${n}` }))),
       );
       start([acting(effect)]);
-      await drained();
+      await handled();
       expect(overlaps).toBe(0);
       expect(together).toBe(3);
     });
@@ -432,7 +435,7 @@ describe("Processor", () => {
       await setAckWait(400);
       await send(act, "a", { orderId: "a" });
       start([acting(() => sleep(1_200))], { workingEveryMs: 100 });
-      await drained();
+      await handled();
       expect(deliveries.map(({ outcome }) => outcome)).toEqual(["done"]);
     });
   });
@@ -448,7 +451,7 @@ describe("Processor", () => {
       const { orderId } = { orderId: `a-${n + 50}` };
       await until("the server", () => send(add, "a", { orderId }).catch(() => undefined));
     }
-    await drained();
+    await handled();
     expect(await countsOf(client.jsm, "a")).toEqual(range(100));
   });
 
@@ -461,7 +464,7 @@ describe("Processor", () => {
     );
     await first.shutdown({ graceMs: 0 });
     start([acting(async () => undefined)]);
-    await drained();
+    await handled();
     const done: string[] = [];
     for await (const { id, value } of viewAll(client.jsm, "TEST", counter)) {
       if (value.available === 2n) done.push(id);
@@ -486,7 +489,7 @@ describe("Processor", () => {
     }
     start([adding]);
     // Much sooner than `ack_wait`.
-    await drained();
+    await handled();
     expect((await countsOf(client.jsm, "a")).at(-1)).toBe(5_000);
   });
 
@@ -499,7 +502,7 @@ describe("Processor", () => {
       { ...trace, tracestate: "vendor=1", "Nats-Msg-Id": "m1", "x-mine": "1" },
     );
     start([adding]);
-    await drained();
+    await handled();
     const stored = await client.jsm.streams.getMessage("TEST", { last_by_subj: "test.note.a-1" });
     const fields = Object.fromEntries([...(stored?.header ?? [])].map(([name, [value]]) => [name, value]));
     const { traceparent, ...rest } = fields;

@@ -1,6 +1,6 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { ConsumerInfo } from "@nats-io/jetstream";
-import { type Client, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
+import { type Client, drained, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import type { CommitOutcome } from "./commit.ts";
 import { key, message } from "./contracts/mod.ts";
@@ -60,7 +60,6 @@ export async function openReplayWorld(): Promise<ReplayWorld> {
   await applyTopology({ servers: server.url, topology });
   const client = await server.connect();
   const { js, jsm, connection } = client;
-  let lastSent = 0;
 
   const world: ReplayWorld = {
     server,
@@ -85,8 +84,7 @@ export async function openReplayWorld(): Promise<ReplayWorld> {
       }),
     }),
     async send({ subject, schema }, id) {
-      lastSent = (await js.publish(`${subject}.${id}`, toBinary(schema, create(schema, { orderId: id }))))
-        .seq;
+      await js.publish(`${subject}.${id}`, toBinary(schema, create(schema, { orderId: id })));
     },
     start(handlers, { effects } = { effects: "acts" }) {
       const { ledger } = openLedger(client);
@@ -110,13 +108,10 @@ export async function openReplayWorld(): Promise<ReplayWorld> {
       await until(
         "all messages to be acknowledged",
         async () => {
-          const infos = await Promise.all([world.infoOf(), world.infoOf(letters)]);
-          // What has just been stored may not be pending yet.
-          const [{ ack_floor: floor }] = infos;
-          return (
-            floor.stream_seq >= lastSent &&
-            infos.every((info) => info.num_pending + info.num_ack_pending === 0)
+          const done = await Promise.all(
+            [consumer, letters].map(({ stream, name }) => drained(jsm, stream, name)),
           );
+          return done.every(Boolean);
         },
         { timeoutMs: 25_000 },
       );

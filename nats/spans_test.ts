@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type NatsServer, startNats, until } from "../test/support/mod.ts";
+import { drained, type NatsServer, startNats, until } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import { Batch } from "./batch.ts";
 import { type CommitOutcome, commit, newHeaders } from "./commit.ts";
@@ -187,10 +187,7 @@ describe("with a Tracer", () => {
     const tracer = new RecordingTracer();
     const { send, client } = await open(tracer);
     await send(add, newTrace());
-    await until("the message to be handled", async () => {
-      const { num_pending, num_ack_pending } = await client.jsm.consumers.info("INBOX", "test");
-      return num_pending === 0 && num_ack_pending === 0;
-    });
+    await until("the message to be handled", () => drained(client.jsm, "INBOX", "test"));
     expect(tracer.started).toEqual([]);
   });
 

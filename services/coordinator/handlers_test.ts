@@ -13,7 +13,7 @@ import {
   orderCreated,
   subjectOf,
 } from "../../nats/mod.ts";
-import { firstDelivery, MemoryView, startNats } from "../../test/support/mod.ts";
+import { firstDelivery, MemoryView, startNats, until } from "../../test/support/mod.ts";
 import { afterCatchUp, catchUp } from "./catch_up.ts";
 import { type Deadlines, decide } from "./decide.ts";
 import { handlers, timer } from "./handlers.ts";
@@ -284,7 +284,9 @@ describe("catchUp()", () => {
     }
     await waiting;
     expect(handled).toBe(2);
-    expect((await jsm.consumers.info("ORDER", "coordinator")).num_pending).toBe(1);
+    await until("the third to be pending", async () => {
+      return (await jsm.consumers.info("ORDER", "coordinator")).num_pending === 1;
+    });
   });
 
   it("checks again after a check that failed", async () => {

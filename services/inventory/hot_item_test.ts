@@ -15,7 +15,7 @@ import {
   reserveStock,
   subjectOf,
 } from "../../nats/mod.ts";
-import { silent, startNats, until } from "../../test/support/mod.ts";
+import { drained, silent, startNats, until } from "../../test/support/mod.ts";
 import { handlers, seed } from "./decide.ts";
 
 const COMMANDS = 500;
@@ -55,10 +55,7 @@ async function reserve(skus: readonly string[]) {
     handlers,
     log: silent,
   });
-  await until("all commands to be handled", async () => {
-    const { num_pending, num_ack_pending } = await jsm.consumers.info("CHECKOUT", "inventory");
-    return num_pending === 0 && num_ack_pending === 0;
-  });
+  await until("all commands to be handled", () => drained(jsm, "CHECKOUT", "inventory"));
   const items = await Promise.all(skus.map((sku) => readLast(connection, "INVENTORY", key(item, sku))));
   const { state } = await jsm.streams.info("INVENTORY", { subjects_filter: "inventory.item.*" });
   const versions = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);

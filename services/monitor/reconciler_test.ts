@@ -17,7 +17,7 @@ import {
   reservation,
   stockReserved,
 } from "../../nats/mod.ts";
-import { type Client, startNats, until } from "../../test/support/mod.ts";
+import { type Client, drained, startNats, until } from "../../test/support/mod.ts";
 import { Reconciler } from "./reconciler.ts";
 
 const lines = [{ sku: "mug", quantity: 2 }];
@@ -56,12 +56,8 @@ async function store(...messages: Outgoing[]): Promise<void> {
 async function acknowledge(...names: [stream: string, consumer: string][]): Promise<void> {
   for (const [stream, name] of names) {
     const consumer = await client.js.consumers.get(stream, name);
-    const { num_pending } = await client.jsm.consumers.info(stream, name);
-    for (let n = 0; n < num_pending; n++) await (await consumer.next())?.ackAck();
-    await until("it to be acknowledged", async () => {
-      const info = await client.jsm.consumers.info(stream, name);
-      return info.num_ack_pending === 0 && info.num_pending === 0;
-    });
+    while (!(await drained(client.jsm, stream, name)))
+      await (await consumer.next({ expires: 1_000 }))?.ackAck();
   }
 }
 

@@ -39,8 +39,9 @@ describe("catalogueFilled()", () => {
     const priced = message(itemPriced, "mug", { sku: "mug", unitPriceCents: 1n, currency: "EUR" });
     const entry = { subject: priced.subject, data: encode(itemPriced, priced.value), headers: newHeaders() };
     await commit(shop.client.connection, "INVENTORY", [entry]);
-    const followed = follow(shop, { sandbox: false });
     const consumer = await shop.client.js.consumers.get("INVENTORY", "order");
+    await until("the price to be pending", async () => (await consumer.info()).num_pending === 1);
+    const followed = follow(shop, { sandbox: false });
     const [msg] = await Array.fromAsync(await consumer.fetch({ max_messages: 1, expires: 5_000 }));
     expect(followed.filled).toBeUndefined();
     await msg?.ackAck();

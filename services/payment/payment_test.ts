@@ -17,7 +17,15 @@ import {
   refundPayment,
   subjectOf,
 } from "../../nats/mod.ts";
-import { type Client, checked, type NatsServer, silent, startNats, until } from "../../test/support/mod.ts";
+import {
+  type Client,
+  checked,
+  drained,
+  type NatsServer,
+  silent,
+  startNats,
+  until,
+} from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
 import { handlers } from "./decide.ts";
 import type { CaptureAnswer, Provider } from "./provider.ts";
@@ -102,10 +110,7 @@ describe("payment on JetStream", () => {
 
   /** Every command is acknowledged. */
   async function settled(): Promise<void> {
-    await until("the commands to be handled", async () => {
-      const { num_pending, num_ack_pending } = await client.jsm.consumers.info("CHECKOUT", "payment");
-      return num_pending === 0 && num_ack_pending === 0;
-    });
+    await until("the commands to be handled", () => drained(client.jsm, "CHECKOUT", "payment"));
   }
 
   async function statusOf(orderId: string): Promise<string | undefined> {

@@ -1,4 +1,5 @@
 export * from "./audit/mod.ts";
+export * from "./drained.ts";
 export * from "./mails.ts";
 export * from "./metrics.ts";
 export * from "./named.ts";

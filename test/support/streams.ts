@@ -1,6 +1,7 @@
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
 import { type Access, accessOptions, isUnavailable, topology, workingConsumers } from "../../nats/mod.ts";
+import { drained } from "./drained.ts";
 import { until } from "./until.ts";
 
 /** What a test sees of a shop's streams, past all services. */
@@ -48,10 +49,10 @@ export async function openStreams(access: Access): Promise<Streams> {
       await until(
         "every consumer to be done",
         async () => {
-          const infos = await orUnavailable(
-            Promise.all(consumers.map(({ stream, service }) => jsm.consumers.info(stream, service))),
+          const done = await orUnavailable(
+            Promise.all(consumers.map(({ stream, service }) => drained(jsm, stream, service))),
           );
-          return infos?.every((info) => info.num_pending === 0 && info.num_ack_pending === 0);
+          return done?.every(Boolean);
         },
         { timeoutMs: 45_000 },
       );
