@@ -12,11 +12,11 @@ import {
   topology,
   totalOf,
 } from "../nats/mod.ts";
+import { replayFrom } from "./arguments.ts";
 import type { Shop } from "./connect.ts";
 import { columns, type ExitCode, note, type Output, print, printJson } from "./output.ts";
 import type { Context } from "./program.ts";
 import { rebuild } from "./rebuild.ts";
-import { readFrom } from "./replay_from.ts";
 import { watchReplay } from "./replay_steps.ts";
 
 interface Flags {
@@ -38,7 +38,7 @@ export function addReplay(
     .requiredOption(
       "--from <position>",
       "start, a time such as 2026-01-31T08:00:00Z, or a sequence of the stream",
-      readFrom,
+      replayFrom,
     )
     .option("--dry-run", "only say how many messages, which services and which side effects it would touch")
     .option("--by <name>", "who does it, as it is recorded", config.by)

@@ -82,7 +82,7 @@ describe("ops replay", () => {
     ["CHECKOUT/payment --from 0", 2, "A sequence is a positive whole number"],
     ["CHECKOUT/payment --from 1.5", 2, "A sequence is a positive whole number"],
     ["CHECKOUT/payment --from 99999999999999999999", 2, "A sequence is a positive whole number"],
-    ["payment --from 2026-01-31", 2, "nor a time such as 2026-01-31T08:00:00Z"],
+    ["payment --from 2026-01", 2, "nor a time such as 2026-01-31T08:00:00Z"],
     ["payment --from 2026-01-31T08:00:00", 2, "nor a time such as 2026-01-31T08:00:00Z"],
     ["payment --from 2026-13-31T08:00:00Z", 2, "nor a time such as 2026-01-31T08:00:00Z"],
     [
