@@ -49,8 +49,8 @@ const FILLING = 64;
 const EVENTS_OF_AN_ORDER = 25;
 /** It was idle, or busy with other things: its first orders are not measured. */
 const SETTLE_MS = 2_000;
-/** A fast catching up lasts for seconds; it is to be known to a hundredth. */
-const LOOK_EVERY_MS = 20;
+/** A fast catching up lasts for seconds, of which each look takes the server some time. */
+const LOOK_EVERY_MS = 50;
 /** The figure to compare with is 4 minutes. Whatever takes longer is not waited for. */
 const GIVE_UP_MS = 300_000;
 

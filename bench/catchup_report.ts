@@ -21,7 +21,7 @@ export function catchUpReport(runs: readonly CatchUpRun[], options: Options): Re
       `All services as \`npm start\` runs them, the analytics stopped by SIGTERM until they had missed ${count(options.events)} ` +
         "events: of real orders, placed as fast as the shop takes them; then the shop came to rest.",
       `Open loop: ${options.steady} orders a second from then on, for ${options.seconds} s before the analytics were started and after ` +
-        "they had caught up. The load generator, and what asks for the lag every 20 ms, run on the same cores.",
+        "they had caught up. The load generator, and what asks for the lag every 50 ms, run on the same cores.",
       "PostgreSQL is as `initdb` sets it up, with the collation `C`: each transaction is synced to the disk. PGlite runs within the service, and does not sync.",
       natsServerSetting,
       nodeFlagsSetting("Every service runs"),

@@ -15,10 +15,14 @@ export interface Kept {
 export function keepProjection(
   service: Observer,
   projection: Projection,
-  options: Pick<Life, "fail" | "stack"> & { config: CommonConfig; contracts: readonly Contract[] },
+  options: Pick<Life, "fail" | "stack"> & {
+    config: CommonConfig;
+    contracts: readonly Contract[];
+    snapshots: readonly Contract[];
+  },
 ): Kept {
   const { name, log, metrics, faults, connection, jsm, stack, checks } = service;
-  const { contracts } = options;
+  const { contracts, snapshots } = options;
   const gate = openSchemaGate(service, options);
   const known = knownSubjects(metrics, contracts);
   const projector = stack.use(
@@ -26,6 +30,7 @@ export function keepProjection(
       service: name,
       consumers: consumersOf(name),
       contracts,
+      snapshots,
       projection,
       log,
       opened: gate.opened,

@@ -32,8 +32,8 @@ export type Advance = ReadonlyMap<string, { readonly from: number; readonly to: 
 /** What a projection stores at a time: all of it or nothing, in one transaction. At most {@linkcode MAX_BATCH} messages. */
 export interface ProjectionBatch {
   /**
-   * In the order in which they are to be counted: that of their stream for messages of one. It should keep what is counted
-   * and not the message: messages are large, and many wait to be stored.
+   * In the order in which they are to be counted: that of their stream for messages of one, but for snapshots, which come
+   * after all others. It should keep what is counted and not the message: messages are large, and many wait to be stored.
    */
   add(message: Projected): void;
   /** One that cannot be counted, and is a dead letter now. */

@@ -1,17 +1,10 @@
-import { type JetStreamManager, type JsMsg, jetstream } from "@nats-io/jetstream";
+import { type JetStreamManager, jetstream } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
+import { BatchReader, type ReadBatch } from "./batch_reader.ts";
 import type { Log } from "./connection.ts";
-import { type Contract, splitSubject } from "./contracts/contract.ts";
-import { changeLetter } from "./dead_letter.ts";
-import { type Arrived, arrivedOf, giveUp } from "./incoming.ts";
+import type { Contract } from "./contracts/contract.ts";
 import { backoffMs, pause } from "./pause.ts";
-import {
-  MAX_BATCH,
-  type Projection,
-  type ProjectionBatch,
-  type ReadProjectedOptions,
-  readProjected,
-} from "./projection.ts";
+import { MAX_BATCH, type Projection, type ReadProjectedOptions } from "./projection.ts";
 import { ProjectorSession } from "./projector_session.ts";
 import { PULL_EXPIRES_MS } from "./pulls.ts";
 
@@ -21,6 +14,8 @@ export interface ProjectorOptions {
   consumers: readonly { stream: string; name: string }[];
   /** What is counted. */
   contracts: readonly Contract[];
+  /** See {@linkcode BatchReader}. Default: none. */
+  snapshots?: readonly Contract[];
   projection: Projection;
   log: Log;
   /** Nothing is taken before it resolves, nor if it rejects. Default: at once. */
@@ -63,7 +58,7 @@ export class Projector implements AsyncDisposable {
   readonly #connection: NatsConnection;
   readonly #jsm: JetStreamManager;
   readonly #options: ProjectorOptions;
-  readonly #contracts: ReadonlyMap<string, Contract>;
+  readonly #reader: BatchReader;
   readonly #stopping = new AbortController();
   readonly #running: Promise<void>;
   #session: ProjectorSession | undefined;
@@ -73,7 +68,8 @@ export class Projector implements AsyncDisposable {
     this.#connection = connection;
     this.#jsm = jsm;
     this.#options = options;
-    this.#contracts = new Map(options.contracts.map((contract) => [contract.subject, contract]));
+    const { snapshots = [], readable } = options;
+    this.#reader = new BatchReader(connection, { ...options, snapshots, readable });
     this.#running = this.#run();
   }
 
@@ -130,7 +126,9 @@ export class Projector implements AsyncDisposable {
     const { consumers, projection } = this.#options;
     const { signal } = this.#stopping;
     const positions = new Map(await projection.open(signal));
-    for (const consumer of consumers) await this.#rewind(consumer, positions.get(consumer.stream) ?? 0);
+    await Promise.all(
+      consumers.map((consumer) => this.#rewind(consumer, positions.get(consumer.stream) ?? 0)),
+    );
     // Somebody has asked for it meanwhile, and may move the positions.
     if (this.#held !== undefined) return;
     const session = new ProjectorSession(signal);
@@ -166,16 +164,16 @@ export class Projector implements AsyncDisposable {
     const { signal } = session;
     let last = position;
     const consumer = await jetstream(this.#connection).consumers.get(stream, name);
-    for (let next = 1; !signal.aborted; ) {
+    for (let next = 1; ; ) {
       await session.room();
-      if (signal.aborted) break;
+      if (session.ending) break;
       const messages = await consumer.fetch({ max_messages: PULL, expires: PULL_EXPIRES_MS });
       const stop = () => messages.stop();
       signal.addEventListener("abort", stop, { once: true });
       // It may have ended while the pull was sent.
-      if (signal.aborted) stop();
+      if (session.ending) stop();
       for await (const msg of messages) {
-        if (signal.aborted) break;
+        if (session.ending) break;
         const { deliverySequence, deliveryCount } = msg.info;
         // A stream that was made anew begins at 1, as deliveries do.
         if (deliverySequence !== next || deliveryCount > 1 || msg.seq <= last) {
@@ -204,10 +202,10 @@ export class Projector implements AsyncDisposable {
         if (deliveries.length === 0) break;
         const started = performance.now();
         await this.#options.disturb?.(session.signal);
-        const prepared = await this.#prepare(deliveries);
+        const read = await this.#reader.read(deliveries);
         await storing;
         session.signal.throwIfAborted();
-        storing = this.#apply(prepared, { positions, onProgress, started });
+        storing = this.#apply(read, { positions, onProgress, started });
         // It may be long until somebody waits for it.
         storing.catch((cause) => session.fail(cause));
       }
@@ -217,39 +215,8 @@ export class Projector implements AsyncDisposable {
     }
   }
 
-  /** What a message says is let go of as soon as the batch has what it counts of it: decoded, messages are large. */
-  async #prepare(deliveries: readonly JsMsg[]): Promise<Prepared> {
-    const { log, readable, projection } = this.#options;
-    const batch = projection.begin();
-    const counted: string[] = [];
-    const parked: string[] = [];
-    const last = new Map<string, JsMsg>();
-    for (const msg of deliveries) {
-      last.set(msg.info.stream, msg);
-      const arrived = arrivedOf(msg, log);
-      if (arrived === undefined) continue;
-      const reading = readProjected(arrived, { contracts: this.#contracts, readable });
-      const read = reading instanceof Promise ? await reading : reading;
-      if (read.kind === "skipped") continue;
-      const { seq, storedAt, letter } = arrived;
-      const stream = letter?.stream ?? msg.info.stream;
-      if (read.kind === "unreadable") {
-        await this.#park(arrived, read.error);
-        batch.park({ stream, seq });
-        parked.push(splitSubject(arrived.subject).prefix);
-        continue;
-      }
-      const { contract, id, value } = read;
-      const redriven = letter !== undefined;
-      if (redriven) await this.#markHandled(arrived);
-      batch.add({ contract, id, value, stream, seq, storedAt, redriven });
-      counted.push(contract.subject);
-    }
-    return { batch, counted, parked, last };
-  }
-
   async #apply(
-    { batch, counted, parked, last }: Prepared,
+    { batch, counted, parked, last }: ReadBatch,
     {
       positions,
       onProgress,
@@ -268,39 +235,4 @@ export class Projector implements AsyncDisposable {
     onProgress();
     this.#options.onBatch?.({ counted, parked, ms: performance.now() - started });
   }
-
-  /** @throws {Error} If it is not parked for sure. */
-  async #park(arrived: Arrived, error: string): Promise<void> {
-    const { service, log } = this.#options;
-    const parked = await giveUp(this.#connection, arrived, { service, error });
-    const { subject, seq } = arrived;
-    if (parked.kind !== "committed" && parked.kind !== "conflict") {
-      throw new Error(`Cannot park message ${seq} (${subject}): ${parked.kind}`, { cause: parked });
-    }
-    log.error({ subject, seq, error }, "parked as a dead letter");
-  }
-
-  /**
-   * Before it is counted: the position does not pass it until it is, whatever happens, so that this comes true. Afterwards
-   * nobody would come back to say so.
-   */
-  async #markHandled({ letter, subject, seq }: Arrived): Promise<void> {
-    if (letter === undefined) return;
-    const changed = await changeLetter(this.#connection, letter, { status: "handled" });
-    if (changed.kind !== "committed" && changed.kind !== "conflict") {
-      throw new Error(`Cannot mark dead letter ${letter.id} as handled: ${changed.kind}`, { cause: changed });
-    }
-    this.#options.log.info(
-      { subject, seq, letter: letter.id, by: letter.by },
-      "handled a redriven dead letter",
-    );
-  }
-}
-
-/** What deliveries came to: the subjects of their messages, without ids, and of each stream the last delivery. */
-interface Prepared {
-  readonly batch: ProjectionBatch;
-  readonly counted: readonly string[];
-  readonly parked: readonly string[];
-  readonly last: ReadonlyMap<string, JsMsg>;
 }

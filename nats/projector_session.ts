@@ -12,6 +12,7 @@ export class ProjectorSession {
   readonly #ending = new AbortController();
   readonly #failure = Promise.withResolvers<never>();
   readonly signal: AbortSignal;
+  #isEnding = false;
   #waiting: JsMsg[] = [];
   #wake: (() => void) | undefined;
   #room = Promise.withResolvers<void>();
@@ -19,10 +20,17 @@ export class ProjectorSession {
 
   constructor(stopping: AbortSignal) {
     this.signal = AbortSignal.any([stopping, this.#ending.signal]);
+    this.#isEnding = this.signal.aborted;
     this.signal.addEventListener("abort", () => {
+      this.#isEnding = true;
       this.#wake?.();
       this.#room.resolve();
     });
+  }
+
+  /** Whether `signal` has aborted. To ask that of a signal which is made of several takes as long as to count a message. */
+  get ending(): boolean {
+    return this.#isEnding;
   }
 
   add(msg: JsMsg): void {
@@ -32,7 +40,7 @@ export class ProjectorSession {
 
   /** Resolves once few enough wait that more should be asked for, or when the session ends. */
   async room(): Promise<void> {
-    while (this.#waiting.length >= MANY && !this.signal.aborted) await this.#room.promise;
+    while (this.#waiting.length >= MANY && !this.#isEnding) await this.#room.promise;
   }
 
   /** Up to `most` deliveries, as soon as there is one; none when the session ends. */
@@ -40,7 +48,7 @@ export class ProjectorSession {
     await this.#arrival(1);
     // Nobody waits for what is counted: a few messages wait for more, and share a transaction with them.
     await this.#arrival(FEW, LINGER_MS);
-    if (this.signal.aborted) return [];
+    if (this.#isEnding) return [];
     const taken = this.#waiting.splice(0, most);
     this.#room.resolve();
     this.#room = Promise.withResolvers();
@@ -52,7 +60,7 @@ export class ProjectorSession {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = maxMs === undefined ? undefined : setTimeout(resolve, maxMs);
     this.#wake = () => {
-      if (this.#waiting.length < count && !this.signal.aborted) return;
+      if (this.#waiting.length < count && !this.#isEnding) return;
       clearTimeout(timer);
       resolve();
     };

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { type Client, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
+import { type Client, drained, type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
 import { commit, newHeaders } from "./commit.ts";
 import { encode, message } from "./contracts/mod.ts";
@@ -256,6 +256,23 @@ describe("a projector", () => {
     expect(memory.counted.at(-1)).toMatchObject({ stream: "INBOX", seq: 4, redriven: true });
     const letter = await findDeadLetter(client.jsm, "test.test.INBOX.4");
     expect(letter?.status).toBe("handled");
+  });
+
+  it("counts of several snapshots in a batch the last that can be read, in place of those before it", async () => {
+    await send(70);
+    const bad = await send(1, new TextEncoder().encode("no protobuf"));
+    const counted: string[] = [];
+    start({ snapshots: [add], onBatch: (batch) => counted.push(...batch.counted) });
+    await until("nothing to be left", () => drained(client.jsm, "INBOX", "test"));
+    expect(memory.parked).toEqual([bad]);
+    expect(counted).toHaveLength(70);
+    expect(memory.counted.length).toBeLessThan(70);
+    // The last that can be read of each subject, all of whose messages came in turn.
+    expect(
+      sequences()
+        .slice(-7)
+        .sort((a, b) => a - b),
+    ).toEqual([64, 65, 66, 67, 68, 69, 70]);
   });
 
   it("takes nothing while somebody holds it, and then goes on from the position that is there", async () => {

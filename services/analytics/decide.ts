@@ -55,9 +55,8 @@ const counters: readonly (readonly [Contract, Counter<DescMessage>])[] = [
   counts(checkoutState, (rows, { order, state, reason, history }) => {
     if (order === undefined) return;
     const row = addOrder(rows, order);
-    const since = addTransition(rows, row, { n: history.length - 1, reason, history });
-    // The first snapshot says two: that the order was created, and what came of it.
-    if (history.length === 2) addTransition(rows, row, { n: 0, reason, history });
+    let since: string | undefined;
+    for (const n of history.keys()) since = addTransition(rows, row, { n, reason, history });
     // A dead letter that is redriven may be older than what is known.
     if (since === undefined || history.length < row.version) return;
     Object.assign(row, { version: history.length, state, reason, state_since: since });
@@ -170,6 +169,9 @@ const counters: readonly (readonly [Contract, Counter<DescMessage>])[] = [
 /** What is counted. */
 export const counted: readonly Contract[] = counters.map(([contract]) => contract);
 
+/** Those that say with each message what all before it about the order have said. */
+export const snapshots: readonly Contract[] = [checkoutState];
+
 const counterOf = new Map(counters.map(([{ subject }, count]) => [subject, count]));
 
 function counts<S extends DescMessage>(
@@ -201,8 +203,8 @@ function addOrder({ orders }: Rows, order: Order): OrderRow {
 }
 
 /**
- * A snapshot extends the history of the one before by one transition at most, so that the last is the one that it says.
- * One that is said again, by a snapshot with the same history, is known to the table.
+ * A snapshot says the whole history, of which all but the last transition was mostly said by those before it: what is known
+ * already, the table says.
  *
  * @returns When it happened.
  */

@@ -5,7 +5,7 @@ import { topology } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readAnalyticsConfig } from "./config.ts";
 import { openDatabase } from "./database.ts";
-import { counted } from "./decide.ts";
+import { counted, snapshots } from "./decide.ts";
 import { Rebuild } from "./rebuild.ts";
 import { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
@@ -27,6 +27,7 @@ await run("analytics", async (life) => {
   const { projector, gate } = keepProjection(service, new Store(database), {
     config,
     contracts: counted,
+    snapshots,
     ...life,
   });
   const streams = topology.consumers.flatMap(({ service, stream, deadLetters }) => {

@@ -1,6 +1,8 @@
-import type { Kysely } from "kysely";
+import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import * as projection from "./migrations/0001_projection.ts";
+
+const TABLE = "migrations";
 
 /** In their order. What was released is never changed: a change is a migration of its own. */
 const migrations: Record<string, (db: Kysely<unknown>, schema: string) => Promise<void>> = {
@@ -14,6 +16,7 @@ const migrations: Record<string, (db: Kysely<unknown>, schema: string) => Promis
  * @throws {Error} If the database does not answer, or was migrated by a newer build. Nothing is left half done.
  */
 export async function migrate<T>(db: Kysely<T>, { schema }: { schema: string }): Promise<void> {
+  if (await isMigrated(db, schema)) return;
   const named = Object.entries(migrations).map(([name, up]): [string, Migration] => [
     name,
     { up: (transaction) => up(transaction, schema) },
@@ -22,9 +25,20 @@ export async function migrate<T>(db: Kysely<T>, { schema }: { schema: string }):
     db,
     provider: { getMigrations: async () => Object.fromEntries(named) },
     migrationTableSchema: schema,
-    migrationTableName: "migrations",
+    migrationTableName: TABLE,
     migrationLockTableName: "migrations_lock",
   });
   const { error } = await migrator.migrateToLatest();
   if (error !== undefined) throw error;
+}
+
+/** Whether nothing is left to do, as at nearly every start. The migrator looks through all tables before it can tell. */
+async function isMigrated<T>(db: Kysely<T>, schema: string): Promise<boolean> {
+  const table = `${schema}.${TABLE}`;
+  const known = await sql<{ oid: unknown }>`SELECT to_regclass(${table}) AS oid`.execute(db);
+  if (known.rows[0]?.oid == null) return false;
+  const { rows } = await sql<{ name: string }>`SELECT name FROM ${sql.table(table)} ORDER BY name`.execute(
+    db,
+  );
+  return rows.map(({ name }) => name).join() === Object.keys(migrations).join();
 }

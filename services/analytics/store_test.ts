@@ -88,6 +88,17 @@ describe.each(databases)("a store in %s", (_, open) => {
     ]);
   });
 
+  it("takes from a snapshot what those before it have said, which it may stand for", async () => {
+    const steps = ["created", "reserving", "screening", "charging", "fulfilling", "completed"];
+    await apply(store, batchOf([standing("o1", steps.slice(0, 3), { seq: 2 })]));
+    await apply(store, batchOf([standing("o1", steps, { seq: 5 })], { from: { CHECKOUT: 2 } }));
+    const transitions = await test.db.selectFrom("transitions").selectAll().orderBy("n").execute();
+    expect(transitions.map(({ n, state }) => [n, state])).toEqual([...steps.entries()]);
+    const [order] = await test.db.selectFrom("orders").selectAll().execute();
+    expect(order).toMatchObject({ state: "completed", version: 6 });
+    expect(order?.ended_at).toEqual(new Date(noon.getTime() + 5_000));
+  });
+
   it("keeps every transition once, and counts it in the funnel and the time in its state", async () => {
     const steps = ["created", "reserving", "screening", "charging"];
     await apply(
