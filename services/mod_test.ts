@@ -1,5 +1,7 @@
+import { spawn } from "node:child_process";
+import { getPriority } from "node:os";
 import { describe, expect, it } from "vitest";
-import { environmentFor, nodeArguments, services } from "./mod.ts";
+import { environmentFor, lowerPriority, nodeArguments, services } from "./mod.ts";
 
 const environment = {
   STRIPE_SECRET_KEY: "sk",
@@ -27,5 +29,22 @@ describe("nodeArguments()", () => {
     expect(reads.filter((argument) => argument.includes(".data"))).toEqual(
       service.writes.map((folder) => `--allow-fs-read=/app/.data/${folder}`),
     );
+  });
+});
+
+describe("lowerPriority()", () => {
+  it("lets others go before a process, and gives none more than whoever starts it has", () => {
+    const own = getPriority();
+    const child = spawn(process.execPath, ["--eval", "setInterval(() => {}, 1_000)"], { stdio: "ignore" });
+    try {
+      const { pid = 0 } = child;
+      lowerPriority({}, pid);
+      lowerPriority({ niceness: own }, pid);
+      expect(getPriority(pid)).toBe(own);
+      lowerPriority({ niceness: 19 }, pid);
+      expect(getPriority(pid)).toBe(19);
+    } finally {
+      child.kill("SIGKILL");
+    }
   });
 });

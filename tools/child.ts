@@ -9,6 +9,8 @@ export interface ChildOptions {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdio: StdioOptions;
+  /** Called with its pid when it has only just been started, each time. */
+  readonly onStart?: (pid: number) => void;
   /** Whether the process can do its work; asked again and again. */
   readonly isReady: () => Promise<boolean>;
   /** How long it may take to become ready. */
@@ -79,6 +81,7 @@ export function createChild(options: ChildOptions): Child {
       env: { ...options.env },
       stdio: options.stdio,
     });
+    if (child.pid !== undefined) options.onStart?.(child.pid);
     running = child;
     startedAt = performance.now();
     const ended = (how: string) => {

@@ -1,4 +1,3 @@
-import { getPriority, setPriority } from "node:os";
 import { join } from "node:path";
 import { connectObserver, keepProjection, run, serveHttp } from "../../lib/mod.ts";
 import { topology } from "../../nats/mod.ts";
@@ -10,13 +9,8 @@ import { Rebuild } from "./rebuild.ts";
 import { Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
-/** Of −20, first, to 19, last. Others have 0. */
-const NICE = 10;
-
 await run("analytics", async (life) => {
   const config = readAnalyticsConfig();
-  // Nobody waits for what is counted: where there are too few cores, orders come first.
-  if (getPriority() < NICE) setPriority(NICE);
   const service = await connectObserver("analytics", { config, ...life });
   const { log, stack } = service;
   const folder = join(config.DATA_DIR, "analytics");
