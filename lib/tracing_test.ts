@@ -123,11 +123,12 @@ describe("openTracing()", () => {
         }
       };
       many();
-      await vi.waitUntil(() => lines.length > 0, { timeout: 5_000 });
+      await vi.waitUntil(() => lines.length > 0, { timeout: 20_000 });
       many();
       const began = performance.now();
       await tracing[Symbol.asyncDispose]();
-      expect(performance.now() - began).toBeLessThan(2_500);
+      // Without a timeout of its own, what is under way would be waited for for half a minute.
+      expect(performance.now() - began).toBeLessThan(10_000);
       expect(lines).toHaveLength(1);
       expect(lines[0]).toContain("traces are not sent as they should be");
     },

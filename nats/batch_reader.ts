@@ -7,6 +7,7 @@ import { type Arrived, arrivedOf, giveUp } from "./incoming.ts";
 import {
   type Projection,
   type ProjectionBatch,
+  partSnapshots,
   type ReadProjectedOptions,
   type ReadResult,
   readProjected,
@@ -15,14 +16,17 @@ import {
 export interface BatchReaderOptions {
   service: string;
   contracts: readonly Contract[];
-  /** Those of `contracts` of which a message says all that the messages before it on its subject have said. */
+  /** Those of `contracts` of which each message says all that those before it on its subject have said. */
   snapshots: readonly Contract[];
   projection: Pick<Projection, "begin">;
   readable: ReadProjectedOptions["readable"];
   log: Log;
 }
 
-/** What deliveries came to: the subjects of their messages, without ids, and of each stream the last delivery. */
+/**
+ * What deliveries came to: the subjects of their messages, without ids, those included that a snapshot stands for, and of each
+ * stream the last delivery.
+ */
 export interface ReadBatch {
   readonly batch: ProjectionBatch;
   readonly counted: readonly string[];
@@ -32,12 +36,7 @@ export interface ReadBatch {
 
 type Reading = { batch: ProjectionBatch; counted: string[]; parked: string[] };
 
-/**
- * Makes batches of what is delivered to a projection. What cannot be read is parked as a dead letter.
- *
- * Of several snapshots of one subject in a batch the last that can be read is counted, in place of those before it: reading
- * them all would be the largest part of the work, and say nothing more.
- */
+/** Makes batches of what is delivered to a projection. What is read and cannot be is parked as a dead letter. */
 export class BatchReader {
   readonly #connection: NatsConnection;
   readonly #options: BatchReaderOptions;
@@ -51,37 +50,28 @@ export class BatchReader {
     this.#snapshots = new Set(options.snapshots.map(({ subject }) => subject));
   }
 
-  /** @throws {Error} If a message cannot be told from one that cannot be read now, or is not parked for sure. */
+  /** @throws {Error} If it cannot be told now whether a message can be read, or one that cannot is not parked for sure. */
   async read(deliveries: readonly JsMsg[]): Promise<ReadBatch> {
-    const reading: Reading = { batch: this.#options.projection.begin(), counted: [], parked: [] };
-    const last = new Map<string, JsMsg>();
-    const snapshots = new Map<string, JsMsg[]>();
-    for (const msg of deliveries) {
-      last.set(msg.info.stream, msg);
-      const { subject } = msg;
-      if (this.#snapshots.has(splitSubject(subject).prefix)) {
-        const known = snapshots.get(subject);
-        if (known === undefined) snapshots.set(subject, [msg]);
-        else known.push(msg);
-        continue;
-      }
-      const taking = this.#take(msg, reading);
+    const { log, projection } = this.#options;
+    const reading: Reading = { batch: projection.begin(), counted: [], parked: [] };
+    const last = new Map(deliveries.map((msg) => [msg.info.stream, msg]));
+    const arrived = deliveries.flatMap((msg) => arrivedOf(msg, log) ?? []);
+    const { others, versions } = partSnapshots(arrived, this.#snapshots);
+    for (const one of others) {
+      const taking = this.#take(one, reading);
       if (taking instanceof Promise) await taking;
     }
-    for (const versions of snapshots.values()) {
-      let taken = false;
-      for (let msg = versions.pop(); msg !== undefined && !taken; msg = versions.pop()) {
-        taken = await this.#take(msg, reading, { standsFor: versions.length });
+    for (const snapshots of versions) {
+      for (const [newer, one] of snapshots.entries()) {
+        if (await this.#take(one, reading, { standsFor: snapshots.length - 1 - newer })) break;
       }
     }
     return { ...reading, last };
   }
 
   /** @returns Whether it is counted. At once if nothing is to be asked for, as for nearly all: they are many. */
-  #take(msg: JsMsg, reading: Reading, { standsFor } = { standsFor: 0 }): boolean | Promise<boolean> {
-    const { log, readable } = this.#options;
-    const arrived = arrivedOf(msg, log);
-    if (arrived === undefined) return false;
+  #take(arrived: Arrived, reading: Reading, { standsFor } = { standsFor: 0 }): boolean | Promise<boolean> {
+    const { readable } = this.#options;
     const keep = (read: ReadResult) => this.#keep(arrived, { read, reading, standsFor });
     const read = readProjected(arrived, { contracts: this.#contracts, readable });
     return read instanceof Promise ? read.then(keep) : keep(read);

@@ -26,6 +26,9 @@ import {
 } from "./testing.ts";
 import { newTrace } from "./trace.ts";
 
+/** An answer that is not lost comes sooner, also where other tests take the cores. */
+const ANSWER_MS = 2_000;
+
 const trace = newTrace();
 
 /** Adds one to counter `id`, once for each `name` however often it is carried out. */
@@ -243,7 +246,7 @@ describe("Ledger", () => {
 
     it("keeps it when a commit gets no answer", async () => {
       const client = await proxy.connect();
-      const { ledger } = openLedger(client, { commitTimeoutMs: 200 });
+      const { ledger } = openLedger(client, { commitTimeoutMs: ANSWER_MS });
       await ledger.execute(increment(id));
       proxy.judge(({ from, text }) => {
         if (from === "client" && text.includes(`test.counter.${id}`) && text.includes("HPUB")) {
@@ -407,9 +410,6 @@ describe("Ledger", () => {
   });
 
   describe("when an answer is lost", () => {
-    /** An answer that is not lost comes sooner, also where other tests take the cores. */
-    const ANSWER_MS = 2_000;
-
     it("commit_unknown: has stored it once", async () => {
       const { ledger, attempts } = openLedger(await proxy.connect(), { commitTimeoutMs: ANSWER_MS });
       proxy.judge(({ from, text }) =>
@@ -453,7 +453,7 @@ describe("Ledger", () => {
     });
 
     it("has stored it once when the connection breaks", async () => {
-      const { ledger } = openLedger(await proxy.connect(), { commitTimeoutMs: 300 });
+      const { ledger } = openLedger(await proxy.connect(), { commitTimeoutMs: ANSWER_MS });
       await ledger.execute(increment(`${id}_warm`));
       const executing = Promise.all(range(200).map((n) => ledger.execute(incrementOnce(id, `n${n}`))));
       await until("the tasks to be sent", () => true);

@@ -32,8 +32,8 @@ export type Advance = ReadonlyMap<string, { readonly from: number; readonly to: 
 /** What a projection stores at a time: all of it or nothing, in one transaction. At most {@linkcode MAX_BATCH} messages. */
 export interface ProjectionBatch {
   /**
-   * In the order in which they are to be counted: that of their stream for messages of one, but for snapshots, which come
-   * after all others. It should keep what is counted and not the message: messages are large, and many wait to be stored.
+   * In the order in which they are to be counted: that of their stream for messages of one, but for snapshots. These come after
+   * all others, those of one subject in their order, and some not at all (see {@linkcode partSnapshots}). It should keep what is counted and not the message: messages are large, and many wait to be stored.
    */
   add(message: Projected): void;
   /** One that cannot be counted, and is a dead letter now. */
@@ -60,6 +60,28 @@ export interface Projection {
 
 /** Messages of one transaction: enough that its round trip and its sync do not matter, and few enough to hold no lock for long. */
 export const MAX_BATCH = 1_000;
+
+/**
+ * Tells what is to be read each for itself from snapshots, which say all that those before them on their subject have said: of
+ * several the last one that can be read is counted, in place of the others. Reading them all would be the largest part of the
+ * work, and say nothing more. What is forged is no snapshot, nor is what is redriven.
+ *
+ * @param snapshots The subjects of contracts that are snapshots.
+ * @returns `versions`: the snapshots of each subject, the last one first.
+ */
+export function partSnapshots<T extends Pick<Arrived, "subject" | "forged" | "letter">>(
+  messages: readonly T[],
+  snapshots: ReadonlySet<string>,
+): { others: T[]; versions: T[][] } {
+  const bySubject = Map.groupBy(messages, ({ subject, forged, letter }) => {
+    return !forged && letter === undefined && snapshots.has(splitSubject(subject).prefix)
+      ? subject
+      : undefined;
+  });
+  const others = bySubject.get(undefined) ?? [];
+  bySubject.delete(undefined);
+  return { others, versions: [...bySubject.values()].map((versions) => versions.reverse()) };
+}
 
 export type ReadResult =
   | (Extract<MessageRead, { kind: "read" }> & { readonly contract: Contract; readonly id: string })

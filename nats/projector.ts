@@ -14,8 +14,8 @@ export interface ProjectorOptions {
   consumers: readonly { stream: string; name: string }[];
   /** What is counted. */
   contracts: readonly Contract[];
-  /** See {@linkcode BatchReader}. Default: none. */
-  snapshots?: readonly Contract[];
+  /** See {@linkcode partSnapshots}. */
+  snapshots: readonly Contract[];
   projection: Projection;
   log: Log;
   /** Nothing is taken before it resolves, nor if it rejects. Default: at once. */
@@ -44,7 +44,8 @@ export class ProjectionAheadError extends Error {
 }
 
 /**
- * Counts every message of some streams exactly once in a database, in the order of each stream.
+ * Counts every message of some streams exactly once in a database, in the order of each stream; of snapshots the last (see
+ * {@linkcode partSnapshots}).
  *
  * The position up to which a stream is counted is stored with the rows, in the same transaction, and is the only one that
  * matters: the durable consumers are cursors that follow it. Whenever the projector begins, and whenever anything is not as
@@ -68,8 +69,7 @@ export class Projector implements AsyncDisposable {
     this.#connection = connection;
     this.#jsm = jsm;
     this.#options = options;
-    const { snapshots = [], readable } = options;
-    this.#reader = new BatchReader(connection, { ...options, snapshots, readable });
+    this.#reader = new BatchReader(connection, { ...options, readable: options.readable });
     this.#running = this.#run();
   }
 
@@ -126,9 +126,12 @@ export class Projector implements AsyncDisposable {
     const { consumers, projection } = this.#options;
     const { signal } = this.#stopping;
     const positions = new Map(await projection.open(signal));
-    await Promise.all(
-      consumers.map((consumer) => this.#rewind(consumer, positions.get(consumer.stream) ?? 0)),
-    );
+    const rewinding = consumers.map((consumer) => {
+      return this.#rewind(consumer, positions.get(consumer.stream) ?? 0);
+    });
+    // Whoever waits for this to end wants none of them under way.
+    await Promise.allSettled(rewinding);
+    await Promise.all(rewinding);
     // Somebody has asked for it meanwhile, and may move the positions.
     if (this.#held !== undefined) return;
     const session = new ProjectorSession(signal);

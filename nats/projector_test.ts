@@ -86,6 +86,7 @@ function start(options: Partial<ProjectorOptions> = {}): Projector {
     service: "test",
     consumers: topology.consumers.map(({ stream }) => ({ stream, name: "test" })),
     contracts: [add],
+    snapshots: [],
     projection: memory,
     log: silent,
     ...options,
@@ -266,13 +267,8 @@ describe("a projector", () => {
     await until("nothing to be left", () => drained(client.jsm, "INBOX", "test"));
     expect(memory.parked).toEqual([bad]);
     expect(counted).toHaveLength(70);
-    expect(memory.counted.length).toBeLessThan(70);
-    // The last that can be read of each subject, all of whose messages came in turn.
-    expect(
-      sequences()
-        .slice(-7)
-        .sort((a, b) => a - b),
-    ).toEqual([64, 65, 66, 67, 68, 69, 70]);
+    const last = new Map(memory.counted.map(({ id, seq }) => [id, seq]));
+    expect([...last.values()].sort((a, b) => a - b)).toEqual([64, 65, 66, 67, 68, 69, 70]);
   });
 
   it("takes nothing while somebody holds it, and then goes on from the position that is there", async () => {

@@ -39,6 +39,9 @@ export function replayFrom(text: string): ReplayFrom {
 }
 
 function readTime(text: string): Date | undefined {
+  const day = text.slice(0, 10);
   const read = new Date(TIME.test(text) ? text.replace(" ", "T") : Number.NaN);
-  return Number.isNaN(read.getTime()) ? undefined : read;
+  // To JavaScript 31 February is 3 March.
+  const isThere = !Number.isNaN(read.getTime()) && new Date(day).toISOString().startsWith(day);
+  return isThere ? read : undefined;
 }

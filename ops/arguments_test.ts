@@ -10,9 +10,12 @@ describe("time()", () => {
     expect(time(text).toISOString()).toBe(iso);
   });
 
-  it.each(["", "5", "soon", "2026-01-31T08:00:00", "2026-13-31", "31 Jan 2026"])("refuses %j", (text) => {
-    expect(() => time(text)).toThrow("no time such as 2026-01-31T08:00:00Z");
-  });
+  it.each(["", "5", "soon", "2026-01-31T08:00:00", "2026-13-31", "2026-02-31", "31 Jan 2026"])(
+    "refuses %j",
+    (text) => {
+      expect(() => time(text)).toThrow("no time such as 2026-01-31T08:00:00Z");
+    },
+  );
 });
 
 describe("replayFrom()", () => {

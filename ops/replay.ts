@@ -37,7 +37,7 @@ export function addReplay(
     .argument("<consumer>", "payment: all its consumers; CHECKOUT/payment: this one", readTargets)
     .requiredOption(
       "--from <position>",
-      "start, a time such as 2026-01-31T08:00:00Z, or a sequence of the stream",
+      "start, a time such as 2026-01-31T08:00:00Z, a day, or a sequence of the stream",
       replayFrom,
     )
     .option("--dry-run", "only say how many messages, which services and which side effects it would touch")

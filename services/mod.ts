@@ -13,7 +13,7 @@ export interface Service {
   readonly spawns?: boolean;
   /** Whether it has threads: a database of its own. Default: it may not. */
   readonly threads?: boolean;
-  /** How far others go before it where there are too few cores: Unix's, up to 19. Default 0: orders wait for what it does. */
+  /** How far others go before it where there are too few cores: Unix's, up to 19. Default: that of whoever starts it. */
   readonly niceness?: number;
   /** Variables with secrets that this service reads, and that no other one is given. */
   readonly secrets?: readonly string[];
@@ -55,9 +55,9 @@ export const services: readonly Service[] = [
 ];
 
 /** Lets others go before a process that has only just been started: threads that it has already stay as they are. */
-export function lowerPriority({ niceness = 0 }: Pick<Service, "niceness">, pid = process.pid): void {
+export function lowerPriority({ niceness }: Pick<Service, "niceness">, pid = process.pid): void {
   // Whoever starts it may be at a lower priority still, which only root could give up.
-  if (niceness > getPriority()) setPriority(pid, niceness);
+  if (niceness !== undefined && niceness > getPriority()) setPriority(pid, niceness);
 }
 
 /** `environment` without the secrets of other services. */

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { getPriority } from "node:os";
-import { describe, expect, it } from "vitest";
+import { assert, describe, expect, it } from "vitest";
 import { environmentFor, lowerPriority, nodeArguments, services } from "./mod.ts";
 
 const environment = {
@@ -37,7 +37,8 @@ describe("lowerPriority()", () => {
     const own = getPriority();
     const child = spawn(process.execPath, ["--eval", "setInterval(() => {}, 1_000)"], { stdio: "ignore" });
     try {
-      const { pid = 0 } = child;
+      const { pid } = child;
+      assert(pid !== undefined);
       lowerPriority({}, pid);
       lowerPriority({ niceness: own }, pid);
       expect(getPriority(pid)).toBe(own);

@@ -31,8 +31,9 @@ type Order = MessageShape<typeof OrderSchema>;
 type Checkout = MessageShape<typeof CheckoutStateSchema>;
 
 /**
- * Adds to the rows of a batch what a message says. Messages of one stream come in its order, each once, and those of different
- * streams in any: a row takes from each stream what only that one says.
+ * Adds to the rows of a batch what a message says. Messages of one stream come in its order, each once, but for snapshots, which
+ * come after the others and of which the last may stand for those before it. Messages of different streams come in any order: a
+ * row takes from each stream what only that one says.
  */
 export function count(rows: Rows, message: Projected): void {
   counterOf.get(message.contract.subject)?.(rows, message.value, message);
@@ -56,6 +57,7 @@ const counters: readonly (readonly [Contract, Counter<DescMessage>])[] = [
     if (order === undefined) return;
     const row = addOrder(rows, order);
     let since: string | undefined;
+    // All of them: it may stand for the snapshots that said the others.
     for (const n of history.keys()) since = addTransition(rows, row, { n, reason, history });
     // A dead letter that is redriven may be older than what is known.
     if (since === undefined || history.length < row.version) return;
@@ -169,7 +171,7 @@ const counters: readonly (readonly [Contract, Counter<DescMessage>])[] = [
 /** What is counted. */
 export const counted: readonly Contract[] = counters.map(([contract]) => contract);
 
-/** Those that say with each message what all before it about the order have said. */
+/** Those of which a message says all that those before it about the same order have said. */
 export const snapshots: readonly Contract[] = [checkoutState];
 
 const counterOf = new Map(counters.map(([{ subject }, count]) => [subject, count]));
@@ -202,12 +204,7 @@ function addOrder({ orders }: Rows, order: Order): OrderRow {
   return row;
 }
 
-/**
- * A snapshot says the whole history, of which all but the last transition was mostly said by those before it: what is known
- * already, the table says.
- *
- * @returns When it happened.
- */
+/** A transition that the table knows already is not counted again. @returns When it happened. */
 function addTransition(
   { transitions }: Rows,
   { order_id, placed_at }: OrderRow,

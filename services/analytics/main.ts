@@ -29,7 +29,7 @@ await run("analytics", async (life) => {
   });
   const { readable } = gate;
   const rebuild = stack.use(
-    new Rebuild({ ...service, database, projector, streams, contracts: counted, readable }),
+    new Rebuild({ ...service, database, projector, streams, contracts: counted, snapshots, readable }),
   );
   void rebuild.resume();
   const { ANALYTICS_PORT: port, OPERATOR_TOKEN: operatorToken } = config;

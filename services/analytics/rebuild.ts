@@ -7,6 +7,7 @@ import {
   MAX_BATCH,
   type Projected,
   type Projector,
+  partSnapshots,
   pause,
   type ReadProjectedOptions,
   readPage,
@@ -30,6 +31,7 @@ export interface RebuildOptions {
   /** Streams of which something is counted. */
   streams: readonly string[];
   contracts: readonly Contract[];
+  snapshots: readonly Contract[];
   readable: ReadProjectedOptions["readable"];
   log: Log;
 }
@@ -56,6 +58,7 @@ export interface RebuildEnd {
 export class Rebuild implements AsyncDisposable {
   readonly #options: RebuildOptions;
   readonly #contracts: ReadonlyMap<string, Contract>;
+  readonly #snapshots: ReadonlySet<string>;
   readonly #stopping = new AbortController();
   #running: Promise<void> | undefined;
   #progress: RebuildProgress | undefined;
@@ -64,6 +67,7 @@ export class Rebuild implements AsyncDisposable {
   constructor(options: RebuildOptions) {
     this.#options = options;
     this.#contracts = new Map(options.contracts.map((contract) => [contract.subject, contract]));
+    this.#snapshots = new Set(options.snapshots.map(({ subject }) => subject));
   }
 
   get progress(): RebuildProgress | undefined {
@@ -199,11 +203,15 @@ export class Rebuild implements AsyncDisposable {
     const last = page.at(-1);
     if (last === undefined) return -1;
     const batch = next.begin();
-    for (const message of page) {
+    const take = async (message: StoredMessage) => {
       const read = await this.#read(stream, message);
       if (read === "unreadable") batch.park({ stream, seq: message.seq });
       else if (read !== undefined) batch.add(read);
-    }
+      return read !== "unreadable";
+    };
+    const { others, versions } = partSnapshots(page, this.#snapshots);
+    for (const message of others) await take(message);
+    for (const snapshots of versions) for (const message of snapshots) if (await take(message)) break;
     await batch.store(new Map([[stream, { from, to: last.seq }]]));
     positions.set(stream, last.seq);
     onProgress();

@@ -11,7 +11,7 @@ import {
 } from "../../nats/mod.ts";
 import { databases, type TestDatabase } from "../../test/support/databases.ts";
 import { type Client, type NatsServer, silent, startNats, until } from "../../test/support/mod.ts";
-import { counted } from "./decide.ts";
+import { counted, snapshots } from "./decide.ts";
 import { Rebuild, type RebuildOptions } from "./rebuild.ts";
 import { Store } from "./store.ts";
 import { placed, said, standing } from "./test_support.ts";
@@ -60,6 +60,7 @@ describe.each(databases)("a rebuild in %s", (_, open) => {
         service: "analytics",
         consumers: consumersOf("analytics"),
         contracts: counted,
+        snapshots,
         projection: new Store(test.database),
         log: silent,
       }),
@@ -102,6 +103,7 @@ describe.each(databases)("a rebuild in %s", (_, open) => {
       projector,
       streams,
       contracts: counted,
+      snapshots,
       readable,
       log: silent,
     });

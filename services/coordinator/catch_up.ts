@@ -15,8 +15,8 @@ const POLL_MS = 50;
 const MAX_WAIT_MS = 60_000;
 
 /**
- * A check that whatever was stored for `sources` before the call has been handled. It resolves when that is so, and after
- * {@linkcode MAX_WAIT_MS} at the latest. Calls that come while a check runs share the next one.
+ * A check that whatever was stored for `sources` before the call has been handled, but for the last moment, of which the server
+ * has not told its consumers yet. It resolves when that is so, and after {@linkcode MAX_WAIT_MS} at the latest. Calls that come while a check runs share the next one.
  */
 export function catchUp(
   jsm: JetStreamManager,

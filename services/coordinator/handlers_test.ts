@@ -266,8 +266,10 @@ describe("catchUp()", () => {
     const { signal } = new AbortController();
     await caughtUp(signal);
 
+    const pending = async () => (await jsm.consumers.info("ORDER", "coordinator")).num_pending;
     await tell("o1");
     await tell("o2");
+    await until("them to be pending", async () => (await pending()) === 2);
     let done = false;
     const waiting = caughtUp(signal).then(() => {
       done = true;
@@ -284,9 +286,7 @@ describe("catchUp()", () => {
     }
     await waiting;
     expect(handled).toBe(2);
-    await until("the third to be pending", async () => {
-      return (await jsm.consumers.info("ORDER", "coordinator")).num_pending === 1;
-    });
+    await until("the third to be pending", async () => (await pending()) === 1);
   });
 
   it("checks again after a check that failed", async () => {

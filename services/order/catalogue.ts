@@ -17,8 +17,9 @@ export interface CatalogueOptions {
 }
 
 /**
- * Resolves once this service's copy of the catalogue holds what inventory had announced so far: true then, false if
- * `signal` aborts first. Until that an order might be told that its sku is unknown.
+ * Resolves once this service's copy of the catalogue holds what inventory had announced so far, but for the last moment, of
+ * which the server has not told its consumers yet: true then, false if `signal` aborts first. Until that an order might be
+ * told that its sku is unknown.
  */
 export async function catalogueFilled(options: CatalogueOptions): Promise<boolean> {
   const { log, signal } = options;
