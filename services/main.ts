@@ -3,13 +3,10 @@
 // left behind that would have to pass on signals.
 import { dirname } from "node:path";
 import { commandOf, serviceNamed } from "./command.ts";
-import { lowerPriority } from "./mod.ts";
 
 const root = dirname(import.meta.dirname);
 // Where paths in variables are relative to.
 process.chdir(root);
-const service = serviceNamed(process.argv[2]);
-const { args, env } = commandOf(service, { root, environment: process.env });
-lowerPriority(service);
+const { args, env } = commandOf(serviceNamed(process.argv[2]), { root, environment: process.env });
 if (process.execve === undefined) throw new Error("Cannot replace a process on this system: use npm start");
 process.execve(process.execPath, [process.execPath, ...args], env);

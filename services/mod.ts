@@ -1,5 +1,3 @@
-import { getPriority, setPriority } from "node:os";
-
 /** One process of the shop, as `npm start`, the tests and the images run it. */
 export interface Service {
   /** Folder under `services/`, and the name in logs, metrics and credentials. */
@@ -13,7 +11,7 @@ export interface Service {
   readonly spawns?: boolean;
   /** Whether it has threads: a database of its own. Default: it may not. */
   readonly threads?: boolean;
-  /** How far others go before it where there are too few cores: Unix's, up to 19. Default: that of whoever starts it. */
+  /** How far `npm start` lets others go before it where there are too few cores: Unix's, up to 19. Default 0. */
   readonly niceness?: number;
   /** Variables with secrets that this service reads, and that no other one is given. */
   readonly secrets?: readonly string[];
@@ -53,12 +51,6 @@ export const services: readonly Service[] = [
   },
   { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
 ];
-
-/** Lets others go before a process that has only just been started: threads that it has already stay as they are. */
-export function lowerPriority({ niceness }: Pick<Service, "niceness">, pid = process.pid): void {
-  // Whoever starts it may be at a lower priority still, which only root could give up.
-  if (niceness !== undefined && niceness > getPriority()) setPriority(pid, niceness);
-}
 
 /** `environment` without the secrets of other services. */
 export function environmentFor(

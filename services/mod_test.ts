@@ -1,7 +1,5 @@
-import { spawn } from "node:child_process";
-import { getPriority } from "node:os";
-import { assert, describe, expect, it } from "vitest";
-import { environmentFor, lowerPriority, nodeArguments, services } from "./mod.ts";
+import { describe, expect, it } from "vitest";
+import { environmentFor, nodeArguments, services } from "./mod.ts";
 
 const environment = {
   STRIPE_SECRET_KEY: "sk",
@@ -29,23 +27,5 @@ describe("nodeArguments()", () => {
     expect(reads.filter((argument) => argument.includes(".data"))).toEqual(
       service.writes.map((folder) => `--allow-fs-read=/app/.data/${folder}`),
     );
-  });
-});
-
-describe("lowerPriority()", () => {
-  it("lets others go before a process, and gives none more than whoever starts it has", () => {
-    const own = getPriority();
-    const child = spawn(process.execPath, ["--eval", "setInterval(() => {}, 1_000)"], { stdio: "ignore" });
-    try {
-      const { pid } = child;
-      assert(pid !== undefined);
-      lowerPriority({}, pid);
-      lowerPriority({ niceness: own }, pid);
-      expect(getPriority(pid)).toBe(own);
-      lowerPriority({ niceness: 19 }, pid);
-      expect(getPriority(pid)).toBe(19);
-    } finally {
-      child.kill("SIGKILL");
-    }
   });
 });

@@ -1,5 +1,6 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
+import { lowerPriority } from "./priority.ts";
 import { StartError } from "./start_error.ts";
 
 export interface ChildOptions {
@@ -9,8 +10,8 @@ export interface ChildOptions {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdio: StdioOptions;
-  /** Called with its pid when it has only just been started, each time. */
-  readonly onStart?: (pid: number) => void;
+  /** How far others go before it (see {@linkcode lowerPriority}). */
+  readonly niceness?: number | undefined;
   /** Whether the process can do its work; asked again and again. */
   readonly isReady: () => Promise<boolean>;
   /** How long it may take to become ready. */
@@ -64,7 +65,7 @@ export function backoffMs(failures: number, random: number): number {
 
 /** A child that is not started yet. */
 export function createChild(options: ChildOptions): Child {
-  const { name, report, readyWithinMs } = options;
+  const { name, report, readyWithinMs, niceness } = options;
   /** Only the death of one that was up is a surprise, and answered by a new start. */
   let state: "down" | "starting" | "up" = "down";
   let running: ChildProcess | undefined;
@@ -81,7 +82,7 @@ export function createChild(options: ChildOptions): Child {
       env: { ...options.env },
       stdio: options.stdio,
     });
-    if (child.pid !== undefined) options.onStart?.(child.pid);
+    if (child.pid !== undefined && niceness !== undefined) lowerPriority(child.pid, { niceness, report });
     running = child;
     startedAt = performance.now();
     const ended = (how: string) => {

@@ -3,7 +3,7 @@ import { get } from "node:http";
 import { totalmem } from "node:os";
 import { join, relative } from "node:path";
 import { type Access, OPERATOR, seedFile, servicesOf, topology, writeCredentials } from "../nats/mod.ts";
-import { environmentFor, lowerPriority, nodeArguments, type Service } from "../services/mod.ts";
+import { environmentFor, nodeArguments, type Service } from "../services/mod.ts";
 import type { ChildOptions } from "./child.ts";
 import { type NatsServer, projectFolder } from "./nats_server.mjs";
 import { loopback, type PortUse } from "./ports.ts";
@@ -152,7 +152,7 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
       ...settings.environmentOf(service.name),
     },
     stdio: ["ignore", output, output, "ipc"],
-    onStart: (pid) => lowerPriority(service, pid),
+    niceness: service.niceness,
     isReady: () => answersOk(`${httpUrl(service.name, settings)}/readyz`),
   };
 }
