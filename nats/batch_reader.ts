@@ -7,10 +7,10 @@ import { type Arrived, arrivedOf, giveUp } from "./incoming.ts";
 import {
   type Projection,
   type ProjectionBatch,
-  partSnapshots,
   type ReadProjectedOptions,
   type ReadResult,
   readProjected,
+  takeEach,
 } from "./projection.ts";
 
 export interface BatchReaderOptions {
@@ -19,7 +19,7 @@ export interface BatchReaderOptions {
   /** Those of `contracts` of which each message says all that those before it on its subject have said. */
   snapshots: readonly Contract[];
   projection: Pick<Projection, "begin">;
-  readable: ReadProjectedOptions["readable"];
+  readable?: ReadProjectedOptions["readable"];
   log: Log;
 }
 
@@ -56,23 +56,14 @@ export class BatchReader {
     const reading: Reading = { batch: projection.begin(), counted: [], parked: [] };
     const last = new Map(deliveries.map((msg) => [msg.info.stream, msg]));
     const arrived = deliveries.flatMap((msg) => arrivedOf(msg, log) ?? []);
-    const { others, versions } = partSnapshots(arrived, this.#snapshots);
-    for (const one of others) {
-      const taking = this.#take(one, reading);
-      if (taking instanceof Promise) await taking;
-    }
-    for (const snapshots of versions) {
-      for (const [newer, one] of snapshots.entries()) {
-        if (await this.#take(one, reading, { standsFor: snapshots.length - 1 - newer })) break;
-      }
-    }
+    await takeEach(arrived, this.#snapshots, (one, standsFor) => this.#take(one, { reading, standsFor }));
     return { ...reading, last };
   }
 
   /** @returns Whether it is counted. At once if nothing is to be asked for, as for nearly all: they are many. */
-  #take(arrived: Arrived, reading: Reading, { standsFor } = { standsFor: 0 }): boolean | Promise<boolean> {
+  #take(arrived: Arrived, into: { reading: Reading; standsFor: number }): boolean | Promise<boolean> {
     const { readable } = this.#options;
-    const keep = (read: ReadResult) => this.#keep(arrived, { read, reading, standsFor });
+    const keep = (read: ReadResult) => this.#keep(arrived, { read, ...into });
     const read = readProjected(arrived, { contracts: this.#contracts, readable });
     return read instanceof Promise ? read.then(keep) : keep(read);
   }

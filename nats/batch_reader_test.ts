@@ -1,21 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, silent, startNats } from "../test/support/mod.ts";
-import { applyTopology } from "./apply.ts";
 import { BatchReader, type BatchReaderOptions } from "./batch_reader.ts";
 import { commit, newHeaders } from "./commit.ts";
 import { encode, message } from "./contracts/mod.ts";
 import { listDeadLetters, redriveDeadLetter } from "./dead_letters.ts";
 import type { Projected } from "./projection.ts";
-import { add, testTopology } from "./testing.ts";
-import type { Topology } from "./topology.ts";
+import { add, makeAnew, projectionTopology } from "./testing.ts";
 
-const topology: Topology = {
-  ...testTopology,
-  consumers: [
-    { stream: "INBOX", service: "test", contracts: [add], projection: true },
-    { stream: "DEAD_LETTER", service: "test", contracts: [], deadLetters: true, projection: true },
-  ],
-};
 const BAD = new TextEncoder().encode("no protobuf");
 
 let nats: NatsServer;
@@ -25,10 +16,7 @@ beforeAll(async () => {
   client = await nats.connect();
 });
 afterAll(() => nats[Symbol.asyncDispose]());
-beforeEach(async () => {
-  for (const { name } of topology.streams) await client.jsm.streams.delete(name).catch(() => undefined);
-  await applyTopology({ servers: nats.url, topology });
-});
+beforeEach(() => makeAnew(client.jsm, nats.url, projectionTopology));
 
 /** Stores messages about `ids` in their order: as they should be, or with other bytes or headers. */
 async function store(...messages: { id: string; data?: Uint8Array; forged?: true }[]): Promise<void> {

@@ -1,10 +1,6 @@
-import {
-  type ConsumerInfo,
-  JetStreamApiCodes,
-  JetStreamApiError,
-  type JetStreamManager,
-} from "@nats-io/jetstream";
+import type { ConsumerInfo, JetStreamManager } from "@nats-io/jetstream";
 import { consumerConfig } from "./apply.ts";
+import { orMissing } from "./compare.ts";
 import { type ConsumerSpec, topology as shop, type Topology } from "./topology.ts";
 
 /** How far a durable consumer is behind, as the server sees it: its service need not run. */
@@ -60,17 +56,11 @@ async function readLag(jsm: JetStreamManager, spec: ConsumerSpec, now: () => num
 }
 
 /** What the server says of a consumer; undefined if it has none of this name. */
-export async function infoOf(
+export function infoOf(
   jsm: JetStreamManager,
   { stream, service }: ConsumerSpec,
 ): Promise<ConsumerInfo | undefined> {
-  try {
-    return await jsm.consumers.info(stream, service);
-  } catch (cause) {
-    const missing: number[] = [JetStreamApiCodes.StreamNotFound, JetStreamApiCodes.ConsumerNotFound];
-    if (cause instanceof JetStreamApiError && missing.includes(cause.code)) return undefined;
-    throw cause;
-  }
+  return orMissing(jsm.consumers.info(stream, service));
 }
 
 /**

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, startNats } from "../test/support/mod.ts";
-import { applyTopology } from "./apply.ts";
 import { commit, newHeaders } from "./commit.ts";
 import { type ConsumerLag, readLags } from "./lag.ts";
+import { makeAnew } from "./testing.ts";
 import { topology } from "./topology.ts";
 
 let nats: NatsServer;
@@ -12,10 +12,7 @@ beforeAll(async () => {
   client = await nats.connect();
 });
 afterAll(() => nats[Symbol.asyncDispose]());
-beforeEach(async () => {
-  for (const { name } of topology.streams) await client.jsm.streams.delete(name).catch(() => undefined);
-  await applyTopology({ servers: nats.url });
-});
+beforeEach(() => makeAnew(client.jsm, nats.url, topology));
 
 /** @returns When it was stored, in milliseconds. */
 async function store(subject: string): Promise<number> {

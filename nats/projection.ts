@@ -33,7 +33,7 @@ export type Advance = ReadonlyMap<string, { readonly from: number; readonly to: 
 export interface ProjectionBatch {
   /**
    * In the order in which they are to be counted: that of their stream for messages of one, but for snapshots. These come after
-   * all others, those of one subject in their order, and some not at all (see {@linkcode partSnapshots}). It should keep what is counted and not the message: messages are large, and many wait to be stored.
+   * all others, those of one subject in their order, and some not at all (see {@linkcode takeEach}). It should keep what is counted and not the message: messages are large, and many wait to be stored.
    */
   add(message: Projected): void;
   /** One that cannot be counted, and is a dead letter now. */
@@ -62,25 +62,34 @@ export interface Projection {
 export const MAX_BATCH = 1_000;
 
 /**
- * Tells what is to be read each for itself from snapshots, which say all that those before them on their subject have said: of
- * several the last one that can be read is counted, in place of the others. Reading them all would be the largest part of the
- * work, and say nothing more. What is forged is no snapshot, nor is what is redriven.
+ * Hands messages to `take`, each for itself, but for snapshots, which say all that those before them on their subject have said:
+ * of several only the last, or the one before it if that is not taken, and so on. Reading them all would be the largest part of
+ * the work, and say nothing more. What is forged is no snapshot, nor is what is redriven. Snapshots come after all others.
  *
  * @param snapshots The subjects of contracts that are snapshots.
- * @returns `versions`: the snapshots of each subject, the last one first.
+ * @param take Resolves with whether it is taken. `standsFor`: how many earlier snapshots it stands for.
  */
-export function partSnapshots<T extends Pick<Arrived, "subject" | "forged" | "letter">>(
+export async function takeEach<T extends Pick<Arrived, "subject" | "forged" | "letter">>(
   messages: readonly T[],
   snapshots: ReadonlySet<string>,
-): { others: T[]; versions: T[][] } {
+  take: (message: T, standsFor: number) => boolean | Promise<boolean>,
+): Promise<void> {
   const bySubject = Map.groupBy(messages, ({ subject, forged, letter }) => {
     return !forged && letter === undefined && snapshots.has(splitSubject(subject).prefix)
       ? subject
       : undefined;
   });
-  const others = bySubject.get(undefined) ?? [];
+  for (const message of bySubject.get(undefined) ?? []) {
+    const taking = take(message, 0);
+    // They are many, and nearly all are taken at once.
+    if (taking instanceof Promise) await taking;
+  }
   bySubject.delete(undefined);
-  return { others, versions: [...bySubject.values()].map((versions) => versions.reverse()) };
+  for (const versions of bySubject.values()) {
+    for (const [before, message] of [...versions.entries()].reverse()) {
+      if (await take(message, before)) break;
+    }
+  }
 }
 
 export type ReadResult =

@@ -14,7 +14,7 @@ export interface ProjectorOptions {
   consumers: readonly { stream: string; name: string }[];
   /** What is counted. */
   contracts: readonly Contract[];
-  /** See {@linkcode partSnapshots}. */
+  /** See {@linkcode takeEach}. */
   snapshots: readonly Contract[];
   projection: Projection;
   log: Log;
@@ -45,7 +45,7 @@ export class ProjectionAheadError extends Error {
 
 /**
  * Counts every message of some streams exactly once in a database, in the order of each stream; of snapshots the last (see
- * {@linkcode partSnapshots}).
+ * {@linkcode takeEach}).
  *
  * The position up to which a stream is counted is stored with the rows, in the same transaction, and is the only one that
  * matters: the durable consumers are cursors that follow it. Whenever the projector begins, and whenever anything is not as
@@ -69,7 +69,7 @@ export class Projector implements AsyncDisposable {
     this.#connection = connection;
     this.#jsm = jsm;
     this.#options = options;
-    this.#reader = new BatchReader(connection, { ...options, readable: options.readable });
+    this.#reader = new BatchReader(connection, options);
     this.#running = this.#run();
   }
 

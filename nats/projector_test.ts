@@ -6,16 +6,7 @@ import { encode, message } from "./contracts/mod.ts";
 import { findDeadLetter, redriveDeadLetter } from "./dead_letters.ts";
 import type { Advance, Projected, Projection, ProjectionBatch } from "./projection.ts";
 import { Projector, type ProjectorOptions } from "./projector.ts";
-import { add, testTopology } from "./testing.ts";
-import type { Topology } from "./topology.ts";
-
-const topology: Topology = {
-  ...testTopology,
-  consumers: [
-    { stream: "INBOX", service: "test", contracts: [add], projection: true },
-    { stream: "DEAD_LETTER", service: "test", contracts: [], deadLetters: true, projection: true },
-  ],
-};
+import { add, makeAnew, projectionTopology as topology } from "./testing.ts";
 
 /** What is stored at a time. */
 interface Batch {
@@ -72,8 +63,7 @@ beforeAll(async () => {
 });
 afterAll(() => nats[Symbol.asyncDispose]());
 beforeEach(async () => {
-  for (const { name } of topology.streams) await client.jsm.streams.delete(name).catch(() => undefined);
-  await applyTopology({ servers: nats.url, topology });
+  await makeAnew(client.jsm, nats.url, topology);
   memory = new Memory();
 });
 afterEach(async () => {

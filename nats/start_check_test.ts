@@ -3,7 +3,7 @@ import { type Client, type NatsServer, startNats, until } from "../test/support/
 import { applyTopology } from "./apply.ts";
 import type { Log } from "./connection.ts";
 import { checkServers, type Finding, startCheck } from "./start_check.ts";
-import { testTopology as topology } from "./testing.ts";
+import { makeAnew, testTopology as topology } from "./testing.ts";
 
 /** A log that a test can read. */
 function memoryLog(): Log & { warnings: string[]; errors: string[] } {
@@ -26,10 +26,7 @@ describe("checkServers()", () => {
     client = await server.connect();
   });
   afterAll(() => server[Symbol.asyncDispose]());
-  beforeEach(async () => {
-    for (const { name } of topology.streams) await client.jsm.streams.delete(name).catch(() => undefined);
-    await applyTopology({ servers: server.url, topology });
-  });
+  beforeEach(() => makeAnew(client.jsm, server.url, topology));
 
   const check = (options: { service?: string; replicas?: number; monitorUrl?: string } = {}) =>
     checkServers(client.connection, client.jsm, { service: "test", topology, ...options });

@@ -1,6 +1,8 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import { ItemSchema } from "../gen/shop/inventory/v1/item_pb.ts";
 import { IdempotencyKeySchema } from "../gen/shop/order/v1/idempotency_key_pb.ts";
+import { applyTopology } from "./apply.ts";
+import { orMissing } from "./compare.ts";
 import { type Contract, contract, key, message } from "./contracts/mod.ts";
 import { Ledger, type LedgerOptions } from "./ledger.ts";
 import { viewPage } from "./read.ts";
@@ -35,6 +37,21 @@ export const testTopology: Topology = {
   ],
   consumers: [{ stream: "INBOX", service: "test", contracts: [add, act, other] }],
 };
+
+/** The same where the inbox is counted, not handled. */
+export const projectionTopology: Topology = {
+  ...testTopology,
+  consumers: [
+    { stream: "INBOX", service: "test", contracts: [add], projection: true },
+    { stream: "DEAD_LETTER", service: "test", contracts: [], deadLetters: true, projection: true },
+  ],
+};
+
+/** Makes streams and consumers anew, with nothing in them. */
+export async function makeAnew(jsm: JetStreamManager, servers: string, topology: Topology): Promise<void> {
+  for (const { name } of topology.streams) await orMissing(jsm.streams.delete(name));
+  await applyTopology({ servers, topology });
+}
 
 /** Adds to a counter and resolves with the new count. */
 export function increment(

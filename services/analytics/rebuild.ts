@@ -7,12 +7,12 @@ import {
   MAX_BATCH,
   type Projected,
   type Projector,
-  partSnapshots,
   pause,
   type ReadProjectedOptions,
   readPage,
   readProjected,
   type StoredMessage,
+  takeEach,
 } from "../../nats/mod.ts";
 import type { Database } from "./database.ts";
 import { LIVE, Store } from "./store.ts";
@@ -203,15 +203,12 @@ export class Rebuild implements AsyncDisposable {
     const last = page.at(-1);
     if (last === undefined) return -1;
     const batch = next.begin();
-    const take = async (message: StoredMessage) => {
+    await takeEach(page, this.#snapshots, async (message) => {
       const read = await this.#read(stream, message);
       if (read === "unreadable") batch.park({ stream, seq: message.seq });
       else if (read !== undefined) batch.add(read);
       return read !== "unreadable";
-    };
-    const { others, versions } = partSnapshots(page, this.#snapshots);
-    for (const message of others) await take(message);
-    for (const snapshots of versions) for (const message of snapshots) if (await take(message)) break;
+    });
     await batch.store(new Map([[stream, { from, to: last.seq }]]));
     positions.set(stream, last.seq);
     onProgress();
