@@ -34,5 +34,6 @@ export * from "./start_check.ts";
 export * from "./story/mod.ts";
 export * from "./task.ts";
 export * from "./topology.ts";
+export * from "./torn_batch.ts";
 export * from "./trace.ts";
 export * from "./tracer.ts";

@@ -9,6 +9,7 @@ import { addDeadLetters } from "./dead_letters.ts";
 import { addExport } from "./export.ts";
 import { addFault } from "./fault.ts";
 import { addLag } from "./lag.ts";
+import { addLedgers } from "./ledgers.ts";
 import { addOrder } from "./order.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
@@ -68,6 +69,7 @@ export async function runOps(
   addExport(program, context);
   addFault(program, context);
   addLag(program, context);
+  addLedgers(program, context);
   addOrder(program, context);
   addReconcile(program, context);
   addReplay(program, context);

@@ -61,7 +61,6 @@ export function natsServerFiles({ dataDir }: Pick<Settings, "dataDir">) {
     pid: join(dataDir, "nats-server.pid"),
     log: join(dataDir, "nats-server.log"),
     store: join(dataDir, "nats"),
-    note: join(dataDir, "nats-batches"),
   };
 }
 

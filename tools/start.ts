@@ -8,6 +8,7 @@ import { natsServerName } from "./processes.ts";
 import { runShop } from "./run.ts";
 import { StartError } from "./start_error.ts";
 import type { Shop } from "./supervisor.ts";
+import { waitForWholeLedgers } from "./whole_ledgers.ts";
 
 const help = `Usage: npm start
 
@@ -17,7 +18,7 @@ stops it; state stays in DATA_DIR.
 Variables:
 ${describeConfig()}`;
 
-/** Makes streams and consumers; a refusal is for the person who starts the shop to settle. */
+/** Makes streams and consumers, and looks whether the streams are whole; a refusal is for the person who starts the shop to settle. */
 async function prepare(operator: Access): Promise<void> {
   try {
     const { changes } = await applyTopology(operator);
@@ -26,6 +27,7 @@ async function prepare(operator: Access): Promise<void> {
     if (cause instanceof RefusedError) throw new StartError(cause.message, { cause });
     throw cause;
   }
+  await waitForWholeLedgers(operator, { report });
 }
 
 function summary(shop: Shop): string {

@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { applyTopology } from "../../nats/mod.ts";
 import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
+import { portUses } from "../../tools/processes.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
 import { providePGlite } from "./pglite.ts";
+import { freePorts } from "./ports.ts";
 import { until } from "./until.ts";
 
 /** `GET /orders/{id}`. */
@@ -27,8 +29,11 @@ export interface Answer<T = Record<string, unknown>> {
 
 /** A whole shop of a test's own, every service its own process, and what a customer and an operator do with it. */
 export interface TestShop extends AsyncDisposable {
+  /** Another one after each {@linkcode crash}. */
   readonly shop: Shop;
   readonly folder: string;
+  /** Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk. */
+  crash(): Promise<void>;
   call<T = Record<string, unknown>>(
     service: string,
     path: string,
@@ -70,21 +75,26 @@ export async function openShop(
   const { replicas = 1, analytics = false, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
   if (analytics && environment.DATABASE_URL === undefined) await providePGlite(join(folder, "analytics"));
-  const shop = await startShop({
-    dataDir: folder,
-    ports: "free",
-    services: analytics ? services : shopServices,
-    prepare: async (operator) => void (await applyTopology({ ...operator, replicas })),
-    // The same few programs are started hundreds of times.
-    environment: {
-      PATH: process.env.PATH,
-      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
-      ...environment,
-    },
-    logs: { file: join(folder, "shop.log") },
-    report: () => undefined,
-    ...differences,
-  });
+  const started = analytics ? services : shopServices;
+  const uses = portUses(started);
+  const free = await freePorts(uses.length);
+  const open = () =>
+    startShop({
+      dataDir: folder,
+      ports: Object.fromEntries(uses.map(({ variable }, index) => [variable, free[index] as number])),
+      services: started,
+      prepare: async (operator) => void (await applyTopology({ ...operator, replicas })),
+      // The same few programs are started hundreds of times.
+      environment: {
+        PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
+        ...environment,
+      },
+      logs: { file: join(folder, "shop.log") },
+      report: () => undefined,
+      ...differences,
+    });
+  let shop = await open();
 
   const call: TestShop["call"] = async (service, path, { method = "GET", body, headers } = {}) => {
     const response = await fetch(`${shop.url(service)}${path}`, {
@@ -112,8 +122,20 @@ export async function openShop(
   };
 
   return {
-    shop,
+    get shop() {
+      return shop;
+    },
     folder,
+    async crash() {
+      const names = [
+        ...(differences.servers === undefined ? ["nats-server"] : []),
+        ...started.map(({ name }) => name),
+      ];
+      const pids = names.flatMap((name) => shop.pid(name) ?? []);
+      shop.close();
+      await until("everything to be dead", () => !pids.some(runs));
+      shop = await open();
+    },
     call,
     reaches,
     ends: (id) => reaches(id, ["completed", "cancelled"]),
@@ -142,4 +164,13 @@ export async function openShop(
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+function runs(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ESRCH") return false;
+    throw cause;
+  }
 }
