@@ -71,8 +71,8 @@ export async function findTornBatch(
 
 /** What is wrong, in a sentence. */
 export function tornText({ stream, from, to }: TornBatch): string {
-  const messages = from === to ? `message ${from}` : `messages ${from} to ${to}`;
-  return `half of a commit is stored in ${stream}: ${messages} are there, and the rest was lost with the server`;
+  const there = from === to ? `message ${from} is` : `messages ${from} to ${to} are`;
+  return `half of a commit is stored in ${stream}: ${there} there, and the rest was lost with the server`;
 }
 
 /** What is stored of a torn batch, and who has been given some of it. */

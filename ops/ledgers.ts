@@ -29,15 +29,16 @@ export function addLedgers(program: Command, { output, run }: Context): void {
     .action((flags: { json?: boolean }) => run((shop) => show(output, shop, flags)));
 
   group
-    .command("repair <stream>")
+    .command("repair")
+    .argument("<stream>", "as `ledgers` lists it", ledgerNamed)
     .description(
       "remove the half of a commit that a stream ends in; what it was decided about is decided again",
     )
     .option("--dry-run", "only say what would be removed")
     .option("--force", "remove it although a consumer was given some of it")
     .option("--json", "print JSON")
-    .action((stream: string, _flags: RepairFlags, command: Command) =>
-      run((shop) => repair(output, shop, ledgerNamed(stream), command.optsWithGlobals<RepairFlags>())),
+    .action((ledger: Ledgered, _flags: RepairFlags, command: Command) =>
+      run((shop) => repair(output, shop, ledger, command.optsWithGlobals<RepairFlags>())),
     );
 }
 
@@ -119,6 +120,6 @@ function tell(
     );
   }
   if (refused) note(output, colour(output, "red", "nothing is removed; --force removes it", output.err));
-  else if (dryRun) note(output, `would remove ${messages.length} of ${messages.length} messages`);
-  else note(output, colour(output, "green", `removed ${removed}; the service goes on by itself`, output.err));
+  else if (dryRun) note(output, `would remove ${messages.length} messages`);
+  else note(output, colour(output, "green", `removed ${removed} messages; the service goes on`, output.err));
 }

@@ -1,38 +1,91 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { shopServices } from "../support/mod.ts";
-import type { Fault } from "./fault.ts";
-import { stopInHalfBatch } from "./half_batch_watch.ts";
+import { runOps } from "../../ops/program.ts";
+import { collect } from "../../ops/testing.ts";
+import { shopServices, until } from "../support/mod.ts";
+import type { Extent, Fault } from "./fault.ts";
+import { stopInHalfBatch, streamFolder } from "./half_batch_watch.ts";
 import { underLoad } from "./load.ts";
+import type { World } from "./world.ts";
 
 /** Ledgers whose decisions are more than one message. */
 const streams = ["CHECKOUT", "INVENTORY", "PAYMENT"] as const;
-/** Rounds of the whole run, each of which hits every stream this often. */
+/** How often each of them is hit in each round of a whole run. */
 const TIMES = 10;
 const FIND_MS = 30_000;
 
+/**
+ * While orders are placed, kills everything in the middle of a batch, in each stream in turn, and starts the shop again.
+ * @param options.times How often in each stream.
+ * @param options.lose Called while nothing runs.
+ * @param options.mend Called while the shop starts.
+ * @returns What went wrong.
+ */
+async function killInHalfBatches(
+  world: World,
+  extent: Extent,
+  options: {
+    times: number;
+    lose?: (stream: string) => Promise<void>;
+    mend?: (stream: string) => Promise<string[]>;
+  },
+): Promise<string[]> {
+  const { shop, tally } = world;
+  const { times, lose = async () => undefined, mend = async () => [] } = options;
+  const wrong: string[] = [];
+  await underLoad(world, extent, async () => {
+    for (const stream of Array.from({ length: times }, () => streams).flat()) {
+      const pid = shop.shop.pid("nats-server");
+      if (pid === undefined) throw new Error("Cannot watch nats-server: it does not run");
+      const stopped = await stopInHalfBatch({ pid, store: storeOf(world), stream }, { timeoutMs: FIND_MS });
+      if (!stopped) wrong.push(`no half of a batch was ever seen in ${stream}`);
+      tally.kills += 1 + shopServices.length;
+      const [mended] = await Promise.all([mend(stream), shop.crash(() => lose(stream))]);
+      wrong.push(...mended);
+    }
+  });
+  return wrong;
+}
+
 const halfBatch: Fault = {
   name: "half_batch",
-  does: `SIGKILL of everything at once, the supervisor's files lost with it, at a moment when nats-server has stored the first messages of a batch and not the last: ${streams.join(", ")} in turn`,
+  does: `SIGKILL of everything at once, the supervisor included, when nats-server has stored the first messages of a batch and not the last; in ${streams.join(", ")} in turn`,
   passes: "each of these batches is whole when the server has started again",
   world: {},
-  async run(world, extent) {
-    const { shop, tally } = world;
-    const wrong: string[] = [];
-    await underLoad(world, extent, async () => {
-      const times = extent.rounds === 1 ? 1 : TIMES * extent.rounds;
-      for (let turn = 0; turn < times * streams.length; turn++) {
-        const stream = streams[turn % streams.length] as string;
-        const pid = shop.shop.pid("nats-server");
-        if (pid === undefined) throw new Error("Cannot watch nats-server: it does not run");
-        const store = join(shop.folder, "nats");
-        const stopped = await stopInHalfBatch({ pid, store, stream }, { timeoutMs: FIND_MS });
-        if (!stopped) wrong.push(`no half of a batch was ever seen in ${stream}`);
-        tally.kills += 1 + shopServices.length;
-        await shop.crash();
-      }
-    });
-    return wrong;
-  },
+  run: (world, extent) =>
+    killInHalfBatches(world, extent, { times: extent.rounds === 1 ? 1 : TIMES * extent.rounds }),
 };
 
-export const halfBatchFaults: readonly Fault[] = [halfBatch];
+const tornCommit: Fault = {
+  name: "torn_commit",
+  does: "the same, and nats-server's own copy of the batch is lost as well, as a power cut may leave it; then what is there of it is removed, by `ops ledgers repair`",
+  passes: "nobody works on half a commit, and the shop opens once it is removed",
+  world: {},
+  run: (world, extent) =>
+    killInHalfBatches(world, extent, {
+      times: extent.rounds,
+      lose: (stream) => rm(join(streamFolder(storeOf(world), stream), "batches"), { recursive: true }),
+      mend: async (stream) => {
+        // The server that was stopped says nothing, and the one that starts says so in its own time.
+        const show = () => ops(world, "ledgers", "--json");
+        const torn = ({ out }: { out: string }) => out.includes('"batchId"');
+        await until(`half a commit in ${stream}`, async () => torn(await show()), { timeoutMs: FIND_MS });
+        const repaired = await ops(world, "ledgers", "repair", stream);
+        return repaired.code === 0 ? [] : [`${stream} was not mended: ${repaired.err}`];
+      },
+    }),
+};
+
+function storeOf({ shop }: World): string {
+  return join(shop.folder, "nats");
+}
+
+async function ops({ shop }: World, ...args: string[]) {
+  const { output, text } = collect();
+  const { servers, nkeyFile } = shop.shop.operator;
+  const environment = { NATS_URL: servers, NATS_NKEY_FILE: nkeyFile, DATA_DIR: shop.folder };
+  const code = await runOps(args, { output, environment });
+  return { code, ...text() };
+}
+
+export const halfBatchFaults: readonly Fault[] = [halfBatch, tornCommit];

@@ -59,10 +59,15 @@ function watch({ pid, store, stream, timeoutMs }: Watched & { timeoutMs: number 
   return false;
 }
 
+/** The folder of a stream. @param store The server's `store_dir`. */
+export function streamFolder(store: string, stream: string): string {
+  const [account = ""] = readdirSync(join(store, "jetstream")).filter((name) => !name.startsWith("_"));
+  return join(store, "jetstream", account, "streams", stream);
+}
+
 /** nats-server writes messages to the block with the highest number, until it is full. */
 function openLastBlock(store: string, stream: string) {
-  const [account = ""] = readdirSync(join(store, "jetstream")).filter((name) => !name.startsWith("_"));
-  const folder = join(store, "jetstream", account, "streams", stream, "msgs");
+  const folder = join(streamFolder(store, stream), "msgs");
   const last = () =>
     Math.max(...readdirSync(folder).map((name) => Number(/^(\d+)\.blk$/.exec(name)?.[1] ?? -1)));
   const number = last();

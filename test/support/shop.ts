@@ -7,6 +7,7 @@ import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
 import { portUses } from "../../tools/processes.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
+import { waitForWholeLedgers } from "../../tools/whole_ledgers.ts";
 import { providePGlite } from "./pglite.ts";
 import { freePorts } from "./ports.ts";
 import { until } from "./until.ts";
@@ -32,8 +33,11 @@ export interface TestShop extends AsyncDisposable {
   /** Another one after each {@linkcode crash}. */
   readonly shop: Shop;
   readonly folder: string;
-  /** Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk. */
-  crash(): Promise<void>;
+  /**
+   * Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk.
+   * @param meanwhile Called while nothing runs. Default: nothing.
+   */
+  crash(meanwhile?: () => Promise<void>): Promise<void>;
   call<T = Record<string, unknown>>(
     service: string,
     path: string,
@@ -83,7 +87,10 @@ export async function openShop(
       dataDir: folder,
       ports: Object.fromEntries(uses.map(({ variable }, index) => [variable, free[index] as number])),
       services: started,
-      prepare: async (operator) => void (await applyTopology({ ...operator, replicas })),
+      prepare: async (operator) => {
+        await applyTopology({ ...operator, replicas });
+        await waitForWholeLedgers(operator, { report: () => undefined });
+      },
       // The same few programs are started hundreds of times.
       environment: {
         PATH: process.env.PATH,
@@ -126,7 +133,7 @@ export async function openShop(
       return shop;
     },
     folder,
-    async crash() {
+    async crash(meanwhile = async () => undefined) {
       const names = [
         ...(differences.servers === undefined ? ["nats-server"] : []),
         ...started.map(({ name }) => name),
@@ -134,6 +141,7 @@ export async function openShop(
       const pids = names.flatMap((name) => shop.pid(name) ?? []);
       shop.close();
       await until("everything to be dead", () => !pids.some(runs));
+      await meanwhile();
       shop = await open();
     },
     call,
