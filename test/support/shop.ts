@@ -10,6 +10,7 @@ import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.t
 import { waitForWholeLedgers } from "../../tools/whole_ledgers.ts";
 import { providePGlite } from "./pglite.ts";
 import { freePorts } from "./ports.ts";
+import { mountSmallDisk, type SmallDisk } from "./small_disk.ts";
 import { until } from "./until.ts";
 
 /** `GET /orders/{id}`. */
@@ -33,6 +34,10 @@ export interface TestShop extends AsyncDisposable {
   /** Another one after each {@linkcode crash}. */
   readonly shop: Shop;
   readonly folder: string;
+  /** What the supervisor has reported, line by line. */
+  readonly reported: readonly string[];
+  /** What nats-server stores on, if the shop was opened with one of its own. */
+  readonly disk: SmallDisk | undefined;
   /**
    * Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk.
    * @param meanwhile Called while nothing runs. Default: nothing.
@@ -74,11 +79,17 @@ export async function openShop(
     replicas?: number;
     /** Whether analytics runs, on PGlite unless `DATABASE_URL` is set. Default false: no order waits for it. */
     analytics?: boolean;
+    /** Size of a disk for nats-server's store alone. Default: it shares the machine's. */
+    diskBytes?: number;
   } = {},
 ): Promise<TestShop> {
-  const { replicas = 1, analytics = false, ...differences } = options;
+  const { replicas = 1, analytics = false, diskBytes, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
+  const disk =
+    diskBytes === undefined ? undefined : mountSmallDisk(join(folder, "nats"), { bytes: diskBytes });
   if (analytics && environment.DATABASE_URL === undefined) await providePGlite(join(folder, "analytics"));
+  const reported: string[] = [];
+  const report = (line: string) => void reported.push(line);
   const started = analytics ? services : shopServices;
   const uses = portUses(started);
   const free = await freePorts(uses.length);
@@ -89,7 +100,7 @@ export async function openShop(
       services: started,
       prepare: async (operator) => {
         await applyTopology({ ...operator, replicas });
-        await waitForWholeLedgers(operator, { report: () => undefined });
+        await waitForWholeLedgers(operator, { report });
       },
       // The same few programs are started hundreds of times.
       environment: {
@@ -98,7 +109,7 @@ export async function openShop(
         ...environment,
       },
       logs: { file: join(folder, "shop.log") },
-      report: () => undefined,
+      report,
       ...differences,
     });
   let shop = await open();
@@ -133,6 +144,8 @@ export async function openShop(
       return shop;
     },
     folder,
+    disk,
+    reported,
     async crash(meanwhile = async () => undefined) {
       const names = [
         ...(differences.servers === undefined ? ["nats-server"] : []),
@@ -169,6 +182,7 @@ export async function openShop(
     },
     async [Symbol.asyncDispose]() {
       await shop.shutdown();
+      disk?.[Symbol.dispose]();
       await rm(folder, { recursive: true, force: true });
     },
   };
