@@ -30,6 +30,7 @@ export * from "./replay.ts";
 export * from "./replay_mark.ts";
 export * from "./replay_plan.ts";
 export { MARK_TRUST_MS } from "./replays.ts";
+export * from "./seen.ts";
 export * from "./start_check.ts";
 export * from "./story/mod.ts";
 export * from "./task.ts";

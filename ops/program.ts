@@ -14,6 +14,7 @@ import { addOrder } from "./order.ts";
 import { colour, type ExitCode, note, type Output } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
 import { addReplay } from "./replay.ts";
+import { addRestored } from "./restored.ts";
 import { addSchema } from "./schema.ts";
 
 /** What a command works with. */
@@ -73,6 +74,7 @@ export async function runOps(
   addOrder(program, context);
   addReconcile(program, context);
   addReplay(program, context);
+  addRestored(program, context);
   addSchema(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });

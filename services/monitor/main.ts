@@ -1,4 +1,5 @@
 import { connectObserver, run, serveHttp, setFindings } from "../../lib/mod.ts";
+import { StoreMemory, topology } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readMonitorConfig } from "./config.ts";
 import { DeadLetterCount } from "./dead_letter_count.ts";
@@ -12,7 +13,11 @@ await run("monitor", async (life) => {
   const { connection, jsm, log, metrics } = service;
   const stopping = new AbortController();
   const watched = watch({
-    reconciler: new Reconciler({ connection, jsm, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    newReconciler: () => new Reconciler({ connection, jsm, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    memory: new StoreMemory(
+      { connection, jsm },
+      topology.streams.map(({ name }) => name),
+    ),
     deadLetters: new DeadLetterCount(jsm),
     registry: metrics.registry,
     log,

@@ -6,6 +6,7 @@ import { applyTopology } from "../../nats/mod.ts";
 import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
 import { portUses } from "../../tools/processes.ts";
+import { guardStore } from "../../tools/store_memory.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
 import { waitForWholeLedgers } from "../../tools/whole_ledgers.ts";
 import { providePGlite } from "./pglite.ts";
@@ -89,6 +90,7 @@ export async function openShop(
     diskBytes === undefined ? undefined : mountSmallDisk(join(folder, "nats"), { bytes: diskBytes });
   if (analytics && environment.DATABASE_URL === undefined) await providePGlite(join(folder, "analytics"));
   const reported: string[] = [];
+  let guard: AsyncDisposable | undefined;
   const report = (line: string) => void reported.push(line);
   const started = analytics ? services : shopServices;
   const uses = portUses(started);
@@ -101,6 +103,7 @@ export async function openShop(
       prepare: async (operator) => {
         await applyTopology({ ...operator, replicas });
         await waitForWholeLedgers(operator, { report });
+        guard = await guardStore({ operator, file: join(folder, "seen.json"), report });
       },
       // The same few programs are started hundreds of times.
       environment: {
@@ -152,6 +155,7 @@ export async function openShop(
         ...started.map(({ name }) => name),
       ];
       const pids = names.flatMap((name) => shop.pid(name) ?? []);
+      await guard?.[Symbol.asyncDispose]();
       shop.close();
       await until("everything to be dead", () => !pids.some(runs));
       await meanwhile();
@@ -181,6 +185,7 @@ export async function openShop(
       return answer.body.order_id;
     },
     async [Symbol.asyncDispose]() {
+      await guard?.[Symbol.asyncDispose]();
       await shop.shutdown();
       disk?.[Symbol.dispose]();
       await rm(folder, { recursive: true, force: true });
