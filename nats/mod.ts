@@ -38,3 +38,4 @@ export * from "./topology.ts";
 export * from "./torn_batch.ts";
 export * from "./trace.ts";
 export * from "./tracer.ts";
+export * from "./untimed.ts";
