@@ -76,15 +76,18 @@ class ServerCheck {
   async check(lags: readonly ConsumerLag[]): Promise<void> {
     const { connection, jsm, log, checkEveryMs = CHECK_EVERY_MS, onFindings } = this.#options;
     if (performance.now() > this.#checkedAt + checkEveryMs) {
-      this.#findings = await checkServers(connection, jsm, { service: "monitor", ...this.#options });
+      const options = { service: "monitor", everyConsumer: true, ...this.#options };
+      this.#findings = await checkServers(connection, jsm, options);
       this.#checkedAt = performance.now();
     }
+    // Seen at each look, and not only when all is compared.
     const missing = lags
       .filter((lag) => lag.missing)
       .map(({ stream, consumer }): Finding => {
         return { kind: "missing", what: `consumer ${stream}/${consumer}`, wanted: "there", is: "missing" };
       });
-    const findings = [...this.#findings, ...missing];
+    const known = new Set(missing.map(({ what }) => what));
+    const findings = [...this.#findings.filter(({ what }) => !known.has(what)), ...missing];
     onFindings?.(findings);
     const texts = new Set(findings.map(findingText));
     for (const text of texts.difference(this.#told)) log.warn({}, text);
