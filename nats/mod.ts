@@ -7,6 +7,7 @@ export { orMissing, withFilters } from "./compare.ts";
 export * from "./connection.ts";
 export * from "./consumer_name.ts";
 export * from "./contracts/mod.ts";
+export * from "./counted.ts";
 export * from "./credential_files.ts";
 export * from "./credentials.ts";
 export * from "./dead_letter.ts";

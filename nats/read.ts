@@ -7,6 +7,7 @@ import {
 } from "@nats-io/jetstream";
 import type { NatsConnection, QueuedIterator } from "@nats-io/transport-node";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/contract.ts";
+import { counted } from "./counted.ts";
 import { isForged } from "./forged.ts";
 import { HeaderText } from "./headers.ts";
 import { LinkLostError } from "./link.ts";
@@ -110,7 +111,7 @@ export async function viewMany<S extends DescMessage>(
     let wanted = keys.slice(from, from + MAX_PAGE).map(({ subject }) => subject);
     while (wanted.length > 0) {
       const request = { multi_last: wanted };
-      const stored = await collect(`${wanted.length} messages of ${stream}`, (callback) =>
+      const stored = await collect(`${counted(wanted.length, "message")} of ${stream}`, (callback) =>
         jsm.direct.getLastMessagesFor(stream, { ...request, callback }),
       );
       for (const { subject, data } of stored) found.set(subject, data);

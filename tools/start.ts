@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { styleText } from "node:util";
-import { type Access, applyTopology, RefusedError } from "../nats/mod.ts";
+import { type Access, applyTopology, counted, RefusedError } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
 import { describeConfig, readConfig } from "./config.ts";
 import { exampleOrder } from "./example_order.ts";
@@ -21,7 +21,7 @@ ${describeConfig()}`;
 async function prepare(operator: Access): Promise<void> {
   try {
     const { changes } = await applyTopology(operator);
-    if (changes.length > 0) report(`streams and consumers: ${changes.length} changes made`);
+    if (changes.length > 0) report(`streams and consumers: ${counted(changes.length, "change")} made`);
   } catch (cause) {
     if (cause instanceof RefusedError) throw new StartError(cause.message, { cause });
     throw cause;

@@ -3,6 +3,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import type { AboutOrder } from "../about_order.ts";
 import { type Cause, readCause } from "../cause.ts";
 import { splitSubject } from "../contracts/contract.ts";
+import { counted } from "../counted.ts";
 import { DEAD_LETTER_PREFIX, DEAD_LETTER_STREAM, type DeadLetter } from "../dead_letter.ts";
 import type { StoredMessage } from "../pages.ts";
 import type { Reading } from "../positions.ts";
@@ -186,7 +187,7 @@ function sayOfLetter({
 }: DeadLetter): Said {
   const what = `${type} of ${stream}/${sequence}`;
   const lines = {
-    parked: `${service} gave ${what} up${attempt > 1 ? " again" : ""}: delivered ${deliveries} times`,
+    parked: `${service} gave ${what} up${attempt > 1 ? " again" : ""}: delivered ${counted(deliveries, "time")}`,
     redriven: `${what} is sent to ${service} again`,
     handled: `${service} has handled ${what}`,
     discarded: `nothing will be done about ${what}`,

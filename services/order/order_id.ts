@@ -2,6 +2,7 @@ import { createHmac, createSecretKey, randomBytes } from "node:crypto";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import { StartError } from "../../lib/mod.ts";
 import {
+  counted,
   idempotencyKey,
   key,
   type Ledger,
@@ -93,7 +94,9 @@ async function makeSecret({ jsm, ledger }: OpenOrderIdsOptions): Promise<Uint8Ar
 function secretIn(view: View): Uint8Array | undefined {
   const secret = view.get(orderIdSecret, SHOP)?.secret;
   if (secret !== undefined && secret.length !== SECRET_BYTES) {
-    throw new UnreadableStateError(`Cannot use the secret of order ids: it has ${secret.length} bytes`);
+    throw new UnreadableStateError(
+      `Cannot use the secret of order ids: it has ${counted(secret.length, "byte")}`,
+    );
   }
   return secret;
 }
