@@ -135,6 +135,30 @@ export async function viewMany<S extends DescMessage>(
   });
 }
 
+/**
+ * As {@linkcode viewMany}, and `unreadable` for a message that cannot be decoded. Costs more only where there is one: halves are
+ * read again.
+ *
+ * @throws {LinkLostError} If the server does not answer in time.
+ */
+export async function viewReadable<S extends DescMessage>(
+  jsm: JetStreamManager,
+  stream: string,
+  keys: readonly Key<S>[],
+): Promise<(MessageShape<S> | undefined | "unreadable")[]> {
+  try {
+    return await viewMany(jsm, stream, keys);
+  } catch (cause) {
+    if (!(cause instanceof UnreadableStateError)) throw cause;
+    if (keys.length === 1) return ["unreadable"];
+    const middle = Math.ceil(keys.length / 2);
+    return [
+      ...(await viewReadable(jsm, stream, keys.slice(0, middle))),
+      ...(await viewReadable(jsm, stream, keys.slice(middle))),
+    ];
+  }
+}
+
 /** One message of a {@linkcode viewPage}. */
 export interface Viewed<S extends DescMessage> {
   id: string;

@@ -1,6 +1,6 @@
 import { clearScreenDown, cursorTo } from "node:readline";
 import type { Command } from "commander";
-import { type ConsumerLag, isUnavailable, pause, readLags } from "../nats/mod.ts";
+import { type ConsumerLag, counted, isUnavailable, OpenLetters, pause, readLags } from "../nats/mod.ts";
 import { type Live, readLive } from "../services/monitor/live.ts";
 import type { Shop } from "./connect.ts";
 import { colour, columns, type ExitCode, type Output, print, printJson, type Stream } from "./output.ts";
@@ -31,7 +31,7 @@ export function addLag(program: Command, { output, run, interrupted }: Context):
     .action((flags: Flags) =>
       run(async (shop) => {
         if (output.out.isTTY && !flags.once && !flags.json) return refresh(output, shop, interrupted());
-        const seen = await look(shop);
+        const seen = await look(shop, new OpenLetters(shop.jsm));
         if (flags.json) printJson(output, lagJson(seen));
         else for (const line of table(output, seen)) print(output, line);
         // A consumer that is not there gets nothing, and is behind by nothing.
@@ -40,16 +40,17 @@ export function addLag(program: Command, { output, run, interrupted }: Context):
     );
 }
 
-async function look({ connection, jsm }: Shop): Promise<Seen> {
+async function look({ connection, jsm }: Shop, letters: OpenLetters): Promise<Seen> {
   const lags = await readLags(jsm);
-  return { lags, live: await readLive({ connection, jsm }, { lags }) };
+  return { lags, live: await readLive({ connection, jsm }, { lags, letters }) };
 }
 
 async function refresh(output: Output, shop: Shop, signal: AbortSignal): Promise<ExitCode> {
+  const letters = new OpenLetters(shop.jsm);
   while (!signal.aborted) {
     let lines: string[];
     try {
-      lines = table(output, await look(shop));
+      lines = table(output, await look(shop, letters));
     } catch (cause) {
       // Servers come back; who watches a lag watches them do so.
       if (!isUnavailable(cause)) throw cause;
@@ -98,7 +99,17 @@ function table(output: Output, { lags, live }: Seen): string[] {
       checkouts.length === 0 ? [["no order is under way"]] : [["STATE", "ORDERS", "OLDEST"], ...checkouts],
     ),
     ...(live.unseen > 0 ? [`and ${live.unseen} more that were not looked at`] : []),
+    ...stuckLines(live).map((line) => colour(output, "red", line)),
     ...(live.overdue > 0 ? [colour(output, "red", `${live.overdue} past their deadline`)] : []),
+  ];
+}
+
+/** Orders that dead letters hold up; those that cannot begin are in no state that is listed. */
+function stuckLines({ stuck, notBegun }: Live): string[] {
+  if (stuck === 0) return [];
+  const begin = notBegun === 0 ? "" : `, ${notBegun} of which cannot begin`;
+  return [
+    `${counted(stuck, "order is", "orders are")} held up by dead letters${begin}: npm run ops -- orders --stuck`,
   ];
 }
 
@@ -147,5 +158,12 @@ export function lagJson({ lags, live }: Seen) {
     count,
     oldest_seconds: oldestSeconds,
   }));
-  return { services, checkouts, overdue: live.overdue, unseen: live.unseen };
+  return {
+    services,
+    checkouts,
+    overdue: live.overdue,
+    stuck: live.stuck,
+    not_begun: live.notBegun,
+    unseen: live.unseen,
+  };
 }

@@ -1,7 +1,7 @@
 import { connectObserver, run, serveHttp, setFindings } from "../../lib/mod.ts";
+import { OpenLetters } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readMonitorConfig } from "./config.ts";
-import { DeadLetterCount } from "./dead_letter_count.ts";
 import { watchLag } from "./lag_watch.ts";
 import { Reconciler } from "./reconciler.ts";
 import { watch } from "./watch.ts";
@@ -11,9 +11,10 @@ await run("monitor", async (life) => {
   const service = await connectObserver("monitor", { config, ...life });
   const { connection, jsm, log, metrics } = service;
   const stopping = new AbortController();
+  const letters = new OpenLetters(jsm);
   const watched = watch({
-    reconciler: new Reconciler({ connection, jsm, log, settleMs: config.RECONCILE_SETTLE_MS }),
-    deadLetters: new DeadLetterCount(jsm),
+    reconciler: new Reconciler({ connection, jsm, letters, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    letters,
     registry: metrics.registry,
     log,
     everyMs: config.RECONCILE_EVERY_MS,
@@ -22,6 +23,7 @@ await run("monitor", async (life) => {
   const lagWatched = watchLag({
     connection,
     jsm,
+    letters,
     registry: metrics.registry,
     log,
     everyMs: config.LAG_EVERY_MS,

@@ -1,12 +1,11 @@
 import { Counter, Gauge, type Registry } from "prom-client";
-import { type Log, pause } from "../../nats/mod.ts";
-import type { DeadLetterCount } from "./dead_letter_count.ts";
+import { type Log, type OpenLetters, pause } from "../../nats/mod.ts";
 import { invariants } from "./invariants.ts";
 import type { Reconciler } from "./reconciler.ts";
 
 export interface WatchOptions {
   reconciler: Reconciler;
-  deadLetters: DeadLetterCount;
+  letters: OpenLetters;
   registry: Registry;
   log: Log;
   /** Pause when everything is read. To look more often costs more than what there is to read. */
@@ -22,7 +21,7 @@ const SETTLE_EVERY_MS = 1_000;
 
 /** Reconciles until `signal` aborts, and says what it finds as metrics. What fails is reported and tried again. */
 export async function watch(options: WatchOptions): Promise<void> {
-  const { reconciler, deadLetters, log, everyMs, signal } = options;
+  const { reconciler, letters, log, everyMs, signal } = options;
   const publish = createGauges(options);
   let settled = performance.now();
   while (!signal.aborted) {
@@ -32,7 +31,7 @@ export async function watch(options: WatchOptions): Promise<void> {
       await reconciler.step();
       if (reconciler.caughtUp || performance.now() > settled + SETTLE_EVERY_MS) {
         await reconciler.settle();
-        await deadLetters.update();
+        await letters.update();
         publish();
         settled = performance.now();
       }
@@ -44,7 +43,7 @@ export async function watch(options: WatchOptions): Promise<void> {
   }
 }
 
-function createGauges({ reconciler, deadLetters, registry }: WatchOptions): () => void {
+function createGauges({ reconciler, letters, registry }: WatchOptions): () => void {
   const registers = [registry];
   const violations = new Gauge({
     name: "shop_reconciler_violations",
@@ -91,6 +90,6 @@ function createGauges({ reconciler, deadLetters, registry }: WatchOptions): () =
     open.set(findings.open);
     comparedUpTo.set(findings.comparedUpTo / 1_000);
     lastRun.set(Date.now() / 1_000);
-    for (const [service, count] of deadLetters.byService) parked.set({ parked_by: service }, count);
+    for (const [service, count] of letters.parkedBy) parked.set({ parked_by: service }, count);
   };
 }
