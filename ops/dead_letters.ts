@@ -16,6 +16,7 @@ import {
 } from "../nats/mod.ts";
 import { letterDetails, letterSummary, outcomeJson } from "../services/monitor/letters.ts";
 import { time } from "./arguments.ts";
+import type { Shop } from "./connect.ts";
 import {
   colour,
   columns,
@@ -28,6 +29,7 @@ import {
   shorten,
 } from "./output.ts";
 import type { Context } from "./program.ts";
+import { openTrials } from "./trial.ts";
 
 const MAX_LIST = 10_000;
 
@@ -67,8 +69,11 @@ export function addDeadLetters(program: Command, context: Context): void {
 
   withFilter(group.command("redrive [id...]").description("send parked messages back to their consumer"))
     .option("--all", "all that are parked")
-    .option("--dry-run", "only say what would happen: whether each decodes and has a reader")
-    .option("--force", "redrive what would not decode, too")
+    .option(
+      "--dry-run",
+      "only say what would happen: all that its service does is tried, up to the effect, and nothing stored",
+    )
+    .option("--force", "redrive what would be parked again, too")
     .option("--rate <n>", `how many a second at most, up to ${MAX_REDRIVE_RATE}`, rate, DEFAULT_REDRIVE_RATE)
     .option("--by <name>", "who does it, as it is recorded", context.config.by)
     .action(
@@ -173,12 +178,13 @@ async function show(output: Output, { jsm }: DeadLetterSource, id: string, flags
 
 async function redrive(
   output: Output,
-  shop: DeadLetterSource,
+  shop: Shop,
   ids: readonly string[],
   flags: Flags & { dryRun?: boolean; force?: boolean; rate: number },
 ): Promise<ExitCode> {
   const { by = "", dryRun = false, force = false, rate } = flags;
-  const options = { by, dryRun, force };
+  await using trials = openTrials(shop);
+  const options = { by, dryRun, force, trial: trials.trial };
   const results: LetterOutcome[] = [];
   const total = ids.length > 0 ? ids.length : await countOf(shop, filterOf(flags));
   {

@@ -1,5 +1,5 @@
 import { connectObserver, run, serveHttp, setFindings } from "../../lib/mod.ts";
-import { OpenLetters } from "../../nats/mod.ts";
+import { OpenLetters, SchemaStore } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readMonitorConfig } from "./config.ts";
 import { watchLag } from "./lag_watch.ts";
@@ -36,7 +36,8 @@ await run("monitor", async (life) => {
     stopping.abort();
     await Promise.all([watched, lagWatched]);
   });
+  const schemas = life.stack.use(new SchemaStore(connection, { source: "/services/monitor", log }));
   await serveHttp(service, { port: config.MONITOR_PORT, portVariable: "MONITOR_PORT" }, (app) =>
-    routes(app, { ...service, operatorToken: config.OPERATOR_TOKEN }),
+    routes(app, { ...service, schemas, operatorToken: config.OPERATOR_TOKEN }),
   );
 });
