@@ -161,3 +161,13 @@ function headerBlock(message: Msg): Buffer {
   }
   return Buffer.from(String(message.headers ?? "NATS/1.0 503\r\n\r\n"));
 }
+
+/** Messages under a filter, from a sequence to the end of the stream. */
+export async function countFrom(
+  connection: NatsConnection,
+  stream: string,
+  { filter: subject, from }: { filter: string; from: number },
+): Promise<number> {
+  const { messages, pending } = await readPage(connection, stream, { subject, from, limit: 1 });
+  return messages.length + pending;
+}
