@@ -57,8 +57,11 @@ export function addDeadLetters(program: Command, context: Context): void {
     )
     .option("--limit <n>", "how many at most", count(MAX_LIST), 50)
     .option("--cursor <cursor>", "go on where an earlier list ended", count(Number.MAX_SAFE_INTEGER))
-    .action((flags: Flags & { status: DeadLetterFilter["status"]; limit: number; cursor?: number }) =>
-      context.run((shop) => list(context.output, shop, flags)),
+    .option("--ids", "print ids, one a line, and nothing else")
+    .action(
+      (
+        flags: Flags & { ids?: boolean; status: DeadLetterFilter["status"]; limit: number; cursor?: number },
+      ) => context.run((shop) => list(context.output, shop, flags)),
     );
 
   group
@@ -121,7 +124,7 @@ function withFilter(command: Command): Command {
 async function list(
   output: Output,
   { jsm }: DeadLetterSource,
-  flags: Flags & { status: DeadLetterFilter["status"]; limit: number; cursor?: number },
+  flags: Flags & { ids?: boolean; status: DeadLetterFilter["status"]; limit: number; cursor?: number },
 ): Promise<ExitCode> {
   const { limit, status } = flags;
   const letters: ReturnType<typeof letterSummary>[] = [];
@@ -135,6 +138,11 @@ async function list(
   if (flags.json) {
     printJson(output, { dead_letters: letters, ...(from !== undefined && { next_cursor: String(from) }) });
     return 0;
+  }
+  if (flags.ids) {
+    for (const { id } of letters) print(output, id);
+    // Whoever asks for ids wants one.
+    return letters.length > 0 ? 0 : 1;
   }
   const heads = columns([
     ["ID", "TYPE", "PARKED", "TRIES", "STATUS"],

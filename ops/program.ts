@@ -10,10 +10,12 @@ import { addExport } from "./export.ts";
 import { addFault } from "./fault.ts";
 import { addLag } from "./lag.ts";
 import { addOrder } from "./order.ts";
+import { addOrders } from "./orders.ts";
 import { colour, type ExitCode, lossOf, note, type Output, outliveReaders } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
 import { addReplay } from "./replay.ts";
 import { addSchema } from "./schema.ts";
+import { addTraffic } from "./traffic.ts";
 
 /** What a command works with. */
 export interface Context {
@@ -71,9 +73,11 @@ A reader that goes away (| head) ends nothing: the command goes on, quietly, and
   addFault(program, context);
   addLag(program, context);
   addOrder(program, context);
+  addOrders(program, context);
   addReconcile(program, context);
   addReplay(program, context);
   addSchema(program, context);
+  addTraffic(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
   } catch (cause) {
