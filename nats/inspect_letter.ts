@@ -24,10 +24,6 @@ export function inspect(letter: DeadLetter, options: { topology?: Topology } = {
   const schema = contract.schema.typeName;
   if (letter.forged)
     return { kind: "broken", schema, error: "it was not written by the owner of its stream" };
-  const claimed = letter.headers.get("ce-type");
-  if (claimed && claimed !== schema) {
-    return { kind: "broken", schema, error: `it says that it is ${claimed}, not ${schema}` };
-  }
   try {
     const value = decode(contract, letter.data);
     const unknownBytes = value.$unknown?.reduce((sum, { data }) => sum + data.length, 0) ?? 0;

@@ -23,6 +23,10 @@ beforeAll(async () => {
   const coordinator = await shop.client.js.consumers.get("ORDER", "coordinator");
   await (await coordinator.next())?.ackAck();
   letter = await parkNext(shop.client, "ORDER", "coordinator");
+  // The service's answers are a second old at most.
+  await until("the letter to be seen", async () => {
+    return (await (await shop.app.request("/orders?stuck=true")).text()).includes(letter);
+  });
 });
 afterAll(() => shop[Symbol.asyncDispose]());
 

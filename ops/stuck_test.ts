@@ -89,6 +89,11 @@ describe("an order whose message the coordinator, notification and analytics hav
     expect(JSON.parse((await ops("lag", "--json")).out)).toMatchObject({ stuck: 1, not_begun: 1 });
   });
 
+  it("is exported with the dead letter that holds it up", async () => {
+    const { out } = await ops("export", "orders", "--format", "json");
+    expect(JSON.parse(out)).toMatchObject({ order_id: "ord_1", state: "created", stuck_by: letter });
+  });
+
   it("is none of that once it is on its way back", async () => {
     await redriveDeadLetter(client, letter, { by: "eve", force: true });
     const { out } = await ops("order", "ord_1");

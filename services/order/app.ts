@@ -13,7 +13,10 @@ type Given = EventSource & PlaceSource & TimelineSource;
 
 /** What `api.ts` describes; 429 beyond `rateLimit`. */
 export function routes(app: Hono<Env>, given: Omit<Given, "letters"> & { rateLimit?: RateLimit }): Hono<Env> {
-  const source: Given & { rateLimit?: RateLimit } = { ...given, letters: new OpenLetters(given.jsm) };
+  const letters = new OpenLetters(given.jsm);
+  // The first look costs by the history of dead letters, which no customer should wait for. If it fails, a request looks and says so.
+  letters.update().catch(() => undefined);
+  const source: Given & { rateLimit?: RateLimit } = { ...given, letters };
   if (source.rateLimit !== undefined) app.on("POST", "/orders", limitRate(source.rateLimit));
   return app
     .post("/orders", described(api.placeOrder), placeRoute(source))

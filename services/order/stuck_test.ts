@@ -42,6 +42,8 @@ beforeAll(async () => {
     else await (await coordinator.next())?.ackAck();
   }
   letters.push(await parkNext(shop.client, "CHECKOUT", "inventory"));
+  // Answers are a second old at most.
+  await until("all letters to be seen", async () => (await stuckIn("stuck=true")).length === 3);
 });
 afterAll(() => shop[Symbol.asyncDispose]());
 
