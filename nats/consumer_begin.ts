@@ -114,7 +114,7 @@ export async function beginOf(
 
 /**
  * A consumer's configuration as the topology compares it: one that was made to begin at some message is one that begins at the
- * first. Whoever makes one by hand that skips messages has not marked it, and is found.
+ * first. One that somebody made by hand to skip messages has no such mark, and differs.
  */
 export function withBegin(config: ConsumerConfig): ConsumerConfig {
   const { deliver_policy, opt_start_seq: seq, metadata, ...rest } = config;

@@ -24,7 +24,7 @@ export type OpenLetter = Pick<
 
 /** Open letters in memory, half a kilobyte each. More are counted only: then all is wrong, and a list of it helps nobody. */
 const MAX_OPEN = 100_000;
-/** How old an answer may be. Whoever asks for an order asks again within a second. */
+/** How old an answer may be: a client that waits for an order asks again in about a second. */
 const FRESH_MS = 1_000;
 
 /**

@@ -141,7 +141,7 @@ async function list(
   }
   if (flags.ids) {
     for (const { id } of letters) print(output, id);
-    // Whoever asks for ids wants one.
+    // A script that asks for ids cannot go on without one.
     return letters.length > 0 ? 0 : 1;
   }
   const heads = columns([

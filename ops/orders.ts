@@ -63,7 +63,7 @@ async function list(output: Output, { jsm }: Shop, flags: Flags): Promise<ExitCo
   }
   if (flags.ids) {
     for (const { order_id } of orders) print(output, order_id);
-    // Whoever asks for ids wants one.
+    // A script that asks for ids cannot go on without one.
     return orders.length > 0 ? 0 : 1;
   }
   const rows = orders.map((order) => [

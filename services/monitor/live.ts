@@ -61,7 +61,8 @@ const STREAM = "CHECKOUT";
  * of each and one of their states for a thousand of them. It costs by the orders that are under way, whatever the history,
  * and by {@linkcode MAX_LOOKED_AT} at most.
  *
- * @param options.letters By which orders are known that are held up. Who looks again and again hands in the same: it reads what is new. Default: all are read.
+ * @param options.letters Which dead letters are open. Handed in again with the next look, it reads only what is new. Default: all
+ * are read.
  * @param options.lags What was just read of the consumers: how far the coordinator has handled timers.
  * @throws {Error} If the server does not answer.
  */

@@ -22,7 +22,10 @@ import { Tail } from "./tail.ts";
 export interface ReconcilerOptions {
   connection: NatsConnection;
   jsm: JetStreamManager;
-  /** By which orders are known that are held up: that they do not end is no violation, it waits for a person. Default: those of the streams. */
+  /**
+   * Which dead letters are open. That an order does not end which one holds up is no violation: it waits for a person. Default:
+   * all are read.
+   */
   letters?: OpenLetters;
   log: Log;
   /** How long an order has to be quiet before it is judged. Default 10,000. */

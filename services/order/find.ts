@@ -117,8 +117,8 @@ async function waiting(source: ListSource, { from, limit }: Range): Promise<Page
     .filter(({ sequence }) => sequence >= from && sequence <= floor)
     .sort((one, other) => one.sequence - other.sequence);
   const found: Standing[] = [];
-  for (const { sequence, subject } of given) {
-    if (found.length === limit) return { found, next: sequence };
+  for (const [index, { sequence, subject }] of given.entries()) {
+    if (found.length === limit || index === MAX_SCANNED) return { found, next: sequence };
     const standing = await notBegun(source, splitSubject(subject).id);
     if (standing !== undefined) found.push(standing);
   }
