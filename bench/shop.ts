@@ -86,7 +86,6 @@ function targetOf(
       `As \`npm start\` runs it: nats-server and ${measuredServices.length} services, each its own process under Node's permission model.`,
       withoutAnalyticsSetting,
       "Durable at every step: nothing is acknowledged before it is synced to the disk (`sync_interval: always`), one copy.",
-      "What nats-server gathers of a batch before it stores it is in memory where there is a /dev/shm, as under `npm start`.",
       natsServerSetting,
       nodeFlagsSetting("Every service runs"),
       "An order's two mails are written beside it, not before it is completed; *left behind* shows whether that keeps up.",

@@ -18,6 +18,7 @@ import { type CommonConfig, StartError } from "./config.ts";
 import { Faults } from "./faults.ts";
 import { healthRoutes } from "./health.ts";
 import { createApp, type Env } from "./http.ts";
+import { wholeLedger } from "./ledger_check.ts";
 import type { Life } from "./lifetime.ts";
 import {
   createMetrics,
@@ -54,9 +55,14 @@ export interface Observer {
 export interface Service extends Observer {
   readonly ledger: Ledger;
   readonly gate: SchemaGate;
+  /** Resolves when the ledger is whole and the schemas of its messages are registered. Nothing is stored or taken before. */
+  readonly opened: Promise<unknown>;
 }
 
-/** Connects to NATS and opens the service's ledger, which stores nothing before the schemas of its messages are registered. */
+/**
+ * Connects to NATS and opens the service's ledger, which stores nothing before it is known to be whole and the schemas of its
+ * messages are registered.
+ */
 export async function connectService(
   name: string,
   options: Life & { config: CommonConfig },
@@ -64,18 +70,22 @@ export async function connectService(
   const service = await connectObserver(name, options);
   const { connection, metrics, log, stack, tracing } = service;
   const gate = openSchemaGate(service, options);
+  const stream = ledgerOf(name);
+  const opened = Promise.all([gate.opened, wholeLedger(service, { ...options, stream })]);
+  // Told to all that wait for it; with nobody waiting it is no fault of the process.
+  opened.catch((cause) => log.debug({ err: cause }, "stopped before the ledger was opened"));
   const ledger = stack.use(
     new Ledger(connection, {
-      stream: ledgerOf(name),
+      stream,
       source: `/services/${name}`,
       dataSchema: gate.dataSchema,
-      opened: gate.opened,
+      opened,
       tracer: tracing,
       log,
       onCommit: (attempt) => observeCommit(metrics, attempt),
     }),
   );
-  return { ...service, ledger, gate };
+  return { ...service, ledger, gate, opened };
 }
 
 /** Connects to NATS, and no more. */
@@ -149,7 +159,7 @@ async function connectAs(name: string, config: CommonConfig, log: Logger): Promi
 
 /** Starts to handle what the service's consumers of the topology deliver. */
 export function consume(service: Service, handlers: readonly AnyHandler[]): void {
-  const { name, log, metrics, tracing, faults, connection, ledger, gate } = service;
+  const { name, log, metrics, tracing, faults, connection, ledger, gate, opened } = service;
   const known = knownSubjects(
     metrics,
     handlers.map(({ contract }) => contract),
@@ -160,7 +170,7 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
       consumers: consumersOf(name),
       handlers,
       log,
-      opened: gate.opened,
+      opened,
       readable: gate.readable,
       tracer: tracing,
       disturb: faults && ((signal) => faults.disturb(signal)),

@@ -8,9 +8,11 @@ import {
   type Candidate,
   candidateOf,
   key,
+  type Ledger,
   message,
   newTrace,
   payment,
+  paymentVoided,
   SchemaStore,
   seedFile,
   writeCredentials,
@@ -81,6 +83,54 @@ describe("connectService()", () => {
     const stored = await jsm.streams.getMessage("PAYMENT", { last_by_subj: "payment.payment.o1" });
     expect(stored?.header.get("ce-dataschema")).toBe(gate.dataSchema(payment));
     expect(failures).toEqual([]);
+  });
+
+  describe("with a ledger that ends in half a commit", () => {
+    const storePayment = (ledger: Ledger, id: string) =>
+      ledger.execute({
+        keys: [key(payment, id)],
+        trace: newTrace(),
+        decide: () => ({
+          messages: [message(payment, id, { orderId: id }), message(paymentVoided, id, { orderId: id })],
+          result: id,
+        }),
+      });
+    /** As a power cut leaves it, where the server has lost its own copy of the batch. */
+    const tear = async () => {
+      const { jsm } = await server.connect();
+      const last = await jsm.streams.getMessage("PAYMENT", { last_by_subj: "payment.voided.>" });
+      await jsm.streams.deleteMessage("PAYMENT", last?.seq ?? 0);
+    };
+    beforeEach(async () => {
+      await applyTopology({ servers: server.url, nkeyFile: seedFile(folder, "operator") });
+      const { ledger } = await open(seedFile(folder, "payment"));
+      await storePayment(ledger, "o1");
+    });
+
+    it("is not ready, stores nothing, and goes on once that is removed", async () => {
+      await tear();
+      const { ledger, checks, connection } = await open(seedFile(folder, "payment"));
+      const storing = storePayment(ledger, "o2");
+      await until("all else to be ready", () => checks.schemas?.() && checks.topology?.());
+      expect(checks.ledger?.()).toBe(false);
+      const operator = await server.connect();
+      const { state } = await operator.jsm.streams.info("PAYMENT");
+      expect(state.messages).toBe(1);
+      await operator.jsm.streams.deleteMessage("PAYMENT", state.first_seq);
+      expect(await storing).toBe("o2");
+      expect(checks.ledger?.()).toBe(true);
+      expect(connection.isClosed()).toBe(false);
+    });
+
+    it("stops if that has happened while the server was away", async () => {
+      await tear();
+      await server.restart();
+      await until("the service to give up", () => failures.length > 0);
+      expect(failures[0]?.message).toBe(
+        "Cannot go on: half of a commit is stored in PAYMENT: message 1 is there, and the rest was lost with the server; " +
+          "run: npm run ops -- ledgers repair PAYMENT",
+      );
+    });
   });
 
   it("ends when its schemas are refused", async () => {

@@ -98,10 +98,19 @@ export class Batch {
       }
       const expect = earlier === undefined ? guards.get(message.subject) : undefined;
       const slot: Slot = { message, data, expect, belonging, span: undefined };
-      this.#slots.push(slot);
+      if (message.schedule === undefined) this.#slots.push(slot);
+      else this.#slots.splice(this.#placeOfSchedule(message.subject), 0, slot);
       this.#bySubject.set(message.subject, slot);
     });
     return true;
+  }
+
+  /**
+   * As early as it can be, behind what removes an earlier one. A schedule leaves its stream once it has fired, and the
+   * message that commits has to stay: it shows that the batch is whole.
+   */
+  #placeOfSchedule(subject: string): number {
+    return this.#slots.findLastIndex(({ message }) => message.cancels === subject) + 1;
   }
 
   /** A schedule that is set and removed in one batch is never set. */

@@ -85,6 +85,20 @@ describe("Batch", () => {
     ]);
   });
 
+  it("never ends with a schedule, whose place is empty once it has fired", () => {
+    const batch = new Batch();
+    const schedule = { at: now, target: "test.alarm.a" };
+    batch.add([count(counter, "a", 1), message(timer, "a", {}, { schedule })], new Map(), { trace });
+    expect(batch.entries(sender, now).map(({ subject }) => subject)).toEqual([
+      "test.timer.a",
+      "test.counter.a",
+    ]);
+    expect([...batch.stored(12)].map(({ message, seq }) => [message.subject, seq])).toEqual([
+      ["test.timer.a", 11],
+      ["test.counter.a", 12],
+    ]);
+  });
+
   it("tells the sequence of the last write of each subject", () => {
     const batch = new Batch();
     batch.add([count(counter, "a", 1), count(counter, "b", 1), count(counter, "a", 2)], new Map(), { trace });

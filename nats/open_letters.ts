@@ -37,6 +37,8 @@ export class OpenLetters {
   readonly #open = new Map<string, OpenLetter>();
   readonly #byOrder = new Map<string, Set<string>>();
   #from = 1;
+  /** The last message that was read, by which it is known that the stream is still the same. */
+  #last: { seq: number; timeMs: number } | undefined;
   #readAt = Number.NEGATIVE_INFINITY;
   #reading: Promise<void> | undefined;
 
@@ -85,6 +87,7 @@ export class OpenLetters {
   async #read(): Promise<void> {
     const began = performance.now();
     const subject = `${DEAD_LETTER_PREFIX}.>`;
+    if (!(await this.#isSame())) this.#forget();
     for (;;) {
       const page = await viewStored(this.#jsm, DEAD_LETTER_STREAM, {
         subject,
@@ -93,6 +96,7 @@ export class OpenLetters {
       });
       for (const stored of page) {
         this.#from = stored.seq + 1;
+        this.#last = { seq: stored.seq, timeMs: stored.time.getTime() };
         // Whatever else is in the stream waits for nobody.
         const letter = letterIn(stored);
         if (letter !== undefined) this.#take(letter);
@@ -100,6 +104,22 @@ export class OpenLetters {
       if (page.length === 0) break;
     }
     this.#readAt = began;
+  }
+
+  /** Whether the stream has what was read last: one that was restored from a backup, or made again, has not. */
+  async #isSame(): Promise<boolean> {
+    if (this.#last === undefined) return true;
+    const { seq, timeMs } = this.#last;
+    const stored = await this.#jsm.direct.getMessage(DEAD_LETTER_STREAM, { seq });
+    return stored?.time.getTime() === timeMs;
+  }
+
+  #forget(): void {
+    this.#from = 1;
+    this.#last = undefined;
+    this.#open.clear();
+    this.#byOrder.clear();
+    for (const ids of this.#parked.values()) ids.clear();
   }
 
   #take(letter: DeadLetter): void {

@@ -37,7 +37,7 @@ export async function readLast<S extends DescMessage>(
   stream: string,
   key: Key<S>,
 ): Promise<Last<S>> {
-  const stored = await askLast(connection, stream, key.subject);
+  const stored = await askLeader(connection, stream, { last_by_subj: key.subject });
   if (stored === undefined) return { seq: 0, value: undefined, trace: undefined };
   const { seq, hdrs, data = "" } = stored;
   const headers = hdrs === undefined ? undefined : new HeaderText(Buffer.from(hdrs, "base64"));
@@ -57,24 +57,35 @@ export async function readLast<S extends DescMessage>(
   }
 }
 
-/** The JetStream API's answer to `STREAM.MSG.GET`. `hdrs` and `data` are base64. */
+/** A message as the JetStream API's `STREAM.MSG.GET` has it. `hdrs` and `data` are base64. */
+export interface LeaderMessage {
+  subject: string;
+  seq: number;
+  hdrs?: string;
+  data?: string;
+}
+
 interface MessageAnswer {
   error?: { code: number; err_code?: number; description?: string };
-  message?: { seq: number; hdrs?: string; data?: string };
+  message?: LeaderMessage;
 }
 
 const NO_MESSAGE_FOUND = 10_037;
 const READ_TIMEOUT_MS = 5_000;
 
-/** Asked without the client's manager, which makes two errors, with their stacks, of the answer that there is no message. */
-async function askLast(
+/**
+ * One message, read from the stream's leader; undefined if there is none. A subject may have wildcards.
+ *
+ * Asked without the client's manager, which makes two errors, with their stacks, of the answer that there is no message.
+ * @throws {Error} If the server does not answer.
+ */
+export async function askLeader(
   connection: NatsConnection,
   stream: string,
-  subject: string,
-): Promise<MessageAnswer["message"] | undefined> {
-  const question = JSON.stringify({ last_by_subj: subject });
-  const options = { timeout: READ_TIMEOUT_MS };
-  const answer = await connection.request(`$JS.API.STREAM.MSG.GET.${stream}`, question, options);
+  question: { last_by_subj: string } | { seq: number },
+): Promise<LeaderMessage | undefined> {
+  const subject = `$JS.API.STREAM.MSG.GET.${stream}`;
+  const answer = await connection.request(subject, JSON.stringify(question), { timeout: READ_TIMEOUT_MS });
   const { error, message } = answer.json<MessageAnswer>();
   if (error?.err_code === NO_MESSAGE_FOUND) return undefined;
   if (error !== undefined) throw new JetStreamApiError({ err_code: 0, description: "", ...error });

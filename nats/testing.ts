@@ -21,7 +21,7 @@ export const gauge = contract("test.gauge", ItemSchema, { keep: "latest" });
 export const note = contract("test.note", IdempotencyKeySchema);
 /** A schedule that fires {@linkcode alarm}. */
 export const timer = contract("test.timer", IdempotencyKeySchema, { keep: "latest" });
-export const alarm = contract("test.alarm", IdempotencyKeySchema);
+export const alarm = contract("test.alarm", IdempotencyKeySchema, { fired: true });
 /** A command: add one to the counter of the same id, once per `orderId`. */
 export const add = contract("inbox.add", IdempotencyKeySchema);
 /** A command with an effect outside the ledger. */

@@ -97,6 +97,9 @@ export interface Topology {
 /** Bucket of what was replayed, by consumer: `<stream>.<service>`. */
 export const REPLAYS = "REPLAYS";
 
+/** Bucket of what an operator has said of restored stores. */
+export const RESTORES = "RESTORES";
+
 /** What a consumer of dead letters does, of a service that has no effects of its own. */
 const REDRIVEN = "redriven messages";
 
@@ -280,6 +283,11 @@ const views: readonly ViewSpec[] = [
 const buckets: readonly BucketSpec[] = [
   { name: SCHEMAS, owner: "registry", description: "What the messages of all streams look like" },
   { name: REPLAYS, owner: undefined, description: "Up to where each consumer's messages were replayed" },
+  {
+    name: RESTORES,
+    owner: undefined,
+    description: "When an operator has accepted a store that was restored",
+  },
   { name: "FAULTS", owner: undefined, description: "What is set to go wrong, for demonstrations" },
 ];
 
@@ -328,7 +336,7 @@ export function ledgerOf(service: string): string {
 }
 
 /** The stream behind a bucket (ADR-8 of NATS), and the prefix of its subjects. */
-export function streamOf({ name }: BucketSpec): { name: string; prefix: string } {
+export function streamOf({ name }: Pick<BucketSpec, "name">): { name: string; prefix: string } {
   return { name: `KV_${name}`, prefix: `$KV.${name}` };
 }
 

@@ -9,11 +9,13 @@ import { addDeadLetters } from "./dead_letters.ts";
 import { addExport } from "./export.ts";
 import { addFault } from "./fault.ts";
 import { addLag } from "./lag.ts";
+import { addLedgers } from "./ledgers.ts";
 import { addOrder } from "./order.ts";
 import { addOrders } from "./orders.ts";
 import { colour, type ExitCode, lossOf, note, type Output, outliveReaders } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
 import { addReplay } from "./replay.ts";
+import { addRestored } from "./restored.ts";
 import { addSchema } from "./schema.ts";
 import { addTraffic } from "./traffic.ts";
 
@@ -72,10 +74,12 @@ A reader that goes away (| head) ends nothing: the command goes on, quietly, and
   addExport(program, context);
   addFault(program, context);
   addLag(program, context);
+  addLedgers(program, context);
   addOrder(program, context);
   addOrders(program, context);
   addReconcile(program, context);
   addReplay(program, context);
+  addRestored(program, context);
   addSchema(program, context);
   addTraffic(program, context);
   try {

@@ -12,6 +12,8 @@ export interface ChildOptions {
   readonly stdio: StdioOptions;
   /** How far others go before it (see {@linkcode lowerPriority}). */
   readonly niceness?: number | undefined;
+  /** What keeps it from being started just now, in a sentence. Asked before each start, and again until nothing does. Default: nothing. */
+  readonly hindrance?: (() => string | undefined) | undefined;
   /** Whether the process can do its work; asked again and again. */
   readonly isReady: () => Promise<boolean>;
   /** How long it may take to become ready. */
@@ -46,6 +48,7 @@ export interface Child {
 
 export const backoff = { firstMs: 250, capMs: 10_000, resetAfterMs: 30_000 } as const;
 const pollMs = 50;
+const askAgainMs = 1_000;
 const harmless: ReadonlySet<NodeJS.Signals> = new Set([
   "SIGSTOP",
   "SIGCONT",
@@ -73,8 +76,18 @@ export function createChild(options: ChildOptions): Child {
   let startedAt = 0;
   let failures = 0;
   let lastEnd = "not started";
+  /** What was last said to keep it from being started. */
+  let told: string | undefined;
 
   function launch(): void {
+    const hindered = options.hindrance?.();
+    if (hindered !== undefined) {
+      if (hindered !== told) report(`${name} is not started: ${hindered}`);
+      told = hindered;
+      restart = setTimeout(launch, askAgainMs);
+      return;
+    }
+    told = undefined;
     restart = undefined;
     const child = spawn(options.command, options.args, {
       // A group of its own: Ctrl-C in a terminal reaches the supervisor only, which then drains in order.
@@ -104,11 +117,12 @@ export function createChild(options: ChildOptions): Child {
   }
 
   async function ready(): Promise<void> {
-    const giveUpAt = performance.now() + readyWithinMs;
-    for (;;) {
+    for (let giveUpAt = performance.now() + readyWithinMs; ; ) {
       const asked = running;
       if (asked !== undefined && (await options.isReady()) && running === asked) return;
-      if (running === undefined && state !== "up") {
+      // The time that it is kept from being started is not its own.
+      if (told !== undefined) giveUpAt = performance.now() + readyWithinMs;
+      else if (running === undefined && state !== "up") {
         throw new StartError(`Cannot start ${name}: it ended before it was ready (${lastEnd})`);
       }
       if (performance.now() > giveUpAt) {

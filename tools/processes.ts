@@ -7,6 +7,7 @@ import { environmentFor, nodeArguments, type Service } from "../services/mod.ts"
 import type { ChildOptions } from "./child.ts";
 import { type NatsServer, projectFolder } from "./nats_server.mjs";
 import { loopback, type PortUse } from "./ports.ts";
+import { lackOfRoom } from "./room.ts";
 
 /** What nats-server is called in messages and wherever a process is named. */
 export const natsServerName = "nats-server";
@@ -61,7 +62,6 @@ export function natsServerFiles({ dataDir }: Pick<Settings, "dataDir">) {
     pid: join(dataDir, "nats-server.pid"),
     log: join(dataDir, "nats-server.log"),
     store: join(dataDir, "nats"),
-    note: join(dataDir, "nats-batches"),
   };
 }
 
@@ -88,6 +88,7 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
   const { ports } = settings;
   const files = natsServerFiles(settings);
   const log = logs.open(files.log);
+  mkdirSync(files.store, { recursive: true });
   return {
     ...common(settings),
     name: natsServerName,
@@ -109,6 +110,7 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
       NATS_LOG_FILE: JSON.stringify(files.log),
       NATS_MAX_FILE_STORE: settings.maxFileStore,
     },
+    hindrance: () => lackOfRoom(files.store),
     // What it says before it has opened its log.
     stdio: ["ignore", log, log],
     // The monitoring listens before streams are recovered and clients are let in; this waits for both.

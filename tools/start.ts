@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import { styleText } from "node:util";
 import { type Access, applyTopology, counted, RefusedError } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
@@ -7,7 +8,9 @@ import { exampleOrder } from "./example_order.ts";
 import { natsServerName } from "./processes.ts";
 import { runShop } from "./run.ts";
 import { StartError } from "./start_error.ts";
+import { guardStore } from "./store_memory.ts";
 import type { Shop } from "./supervisor.ts";
+import { waitForWholeLedgers } from "./whole_ledgers.ts";
 
 const help = `Usage: npm start
 
@@ -17,8 +20,11 @@ stops it; state stays in DATA_DIR.
 Variables:
 ${describeConfig()}`;
 
-/** Makes streams and consumers; a refusal is for the person who starts the shop to settle. */
-async function prepare(operator: Access): Promise<void> {
+/**
+ * Makes streams and consumers, and looks whether the streams are whole and not older than they were; a refusal is for the person
+ * who starts the shop to settle.
+ */
+async function prepare(operator: Access, dataDir: string): Promise<void> {
   try {
     const { changes } = await applyTopology(operator);
     if (changes.length > 0) report(`streams and consumers: ${counted(changes.length, "change")} made`);
@@ -26,6 +32,9 @@ async function prepare(operator: Access): Promise<void> {
     if (cause instanceof RefusedError) throw new StartError(cause.message, { cause });
     throw cause;
   }
+  await waitForWholeLedgers(operator, { report });
+  // Until this process ends.
+  await guardStore({ operator, file: join(dataDir, "seen.json"), report });
 }
 
 function summary(shop: Shop): string {
@@ -71,7 +80,12 @@ async function main(args: readonly string[]): Promise<number> {
   }
   try {
     const { environment, ...config } = readConfig();
-    const options = { ...config, environment: { FAULTS: "on", ...environment }, prepare, report };
+    const options = {
+      ...config,
+      environment: { FAULTS: "on", ...environment },
+      prepare: (operator: Access) => prepare(operator, config.dataDir),
+      report,
+    };
     return await runShop(options, (shop) => process.stdout.write(summary(shop)));
   } catch (error) {
     if (!(error instanceof StartError)) throw error;

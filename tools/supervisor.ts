@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type Access, orAborted } from "../nats/mod.ts";
 import { type Service, services as shopServices } from "../services/mod.ts";
-import { keepBatchScratchInMemory } from "./batch_scratch.ts";
 import { type Child, createChild } from "./child.ts";
 import { claimDataDir, credentialsFolder, stopLeftoverNatsServer } from "./data_dir.ts";
 import { findNatsServer, type NatsServer, projectFolder } from "./nats_server.mjs";
@@ -166,10 +165,6 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
   const natsServer = createChild(natsServerProcess(settings, logs));
   const services = settings.services.map((service) => createChild(serviceProcess(service, settings, logs)));
   const own = settings.servers === undefined ? [natsServer, ...services] : services;
-  const scratch =
-    settings.servers === undefined
-      ? keepBatchScratchInMemory({ ...natsServerFiles(settings), report: settings.report })
-      : undefined;
   const children = new Map(own.map((child) => [child.name, child]));
   const find = (name: string): Child => {
     const child = children.get(name);
@@ -207,7 +202,6 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
     close() {
       stopped ??= Promise.resolve();
       for (const child of children.values()) child.close();
-      scratch?.[Symbol.dispose]();
       logs[Symbol.dispose]();
       release();
       process.off("exit", shop.close);

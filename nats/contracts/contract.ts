@@ -21,6 +21,8 @@ export interface Contract<S extends DescMessage = DescMessage> {
    * one hot entity as fast as many. Schedules have to be `latest`: the server refuses two of one subject in a batch.
    */
   readonly keep: "every" | "latest";
+  /** Whether the server stores it when a schedule fires. It carries the schedule's headers then, its batch's among them. */
+  readonly fired: boolean;
 }
 
 /** The last message of one subject, as the state of one entity. */
@@ -43,9 +45,9 @@ export interface Outgoing<S extends DescMessage = DescMessage> {
 export function contract<S extends DescMessage>(
   subject: string,
   schema: S,
-  options: { keep?: "every" | "latest" } = {},
+  options: Partial<Pick<Contract, "keep" | "fired">> = {},
 ): Contract<S> {
-  return { subject, schema, keep: options.keep ?? "every" };
+  return { subject, schema, keep: options.keep ?? "every", fired: options.fired ?? false };
 }
 
 export function key<S extends DescMessage>(contract: Contract<S>, id: string): Key<S> {

@@ -27,7 +27,7 @@ const MAX_REDRIVE_S = 20;
 export interface MonitorSource extends DeadLetterSource {
   operatorToken: string;
   /** Where the schemas are looked up that messages name. Default: nowhere, and answers say that they were not checked. */
-  schemas?: Pick<SchemaStore, "schema">;
+  schemas?: SchemaStore;
 }
 
 /** Dead letters, for operators: what `api.ts` describes. */

@@ -1,5 +1,5 @@
 import { connectObserver, run, serveHttp, setFindings } from "../../lib/mod.ts";
-import { OpenLetters, SchemaStore } from "../../nats/mod.ts";
+import { OpenLetters, SchemaStore, StoreMemory, topology } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readMonitorConfig } from "./config.ts";
 import { watchLag } from "./lag_watch.ts";
@@ -13,7 +13,12 @@ await run("monitor", async (life) => {
   const stopping = new AbortController();
   const letters = new OpenLetters(jsm);
   const watched = watch({
-    reconciler: new Reconciler({ connection, jsm, letters, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    newReconciler: () =>
+      new Reconciler({ connection, jsm, letters, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    memory: new StoreMemory(
+      { connection, jsm },
+      topology.streams.map(({ name }) => name),
+    ),
     letters,
     registry: metrics.registry,
     log,

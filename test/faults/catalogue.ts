@@ -2,13 +2,21 @@ import { clusterFaults } from "./cluster.ts";
 import { consumerFaults } from "./consumers.ts";
 import { diskFaults } from "./disk.ts";
 import type { Fault } from "./fault.ts";
+import { halfBatchFaults } from "./half_batch.ts";
 import { networkFaults } from "./network.ts";
 import { processFaults } from "./processes.ts";
 import { timerFaults } from "./timers.ts";
 
 /** Every named test, by the number of servers that the shop runs on. */
 export const catalogue: Readonly<Record<1 | 3, readonly Fault[]>> = {
-  1: [...processFaults, ...networkFaults, ...consumerFaults, ...timerFaults, ...diskFaults],
+  1: [
+    ...processFaults,
+    ...halfBatchFaults,
+    ...networkFaults,
+    ...consumerFaults,
+    ...timerFaults,
+    ...diskFaults,
+  ],
   3: clusterFaults,
 };
 

@@ -9,6 +9,7 @@ import { openWorld, type World } from "./world.ts";
 const handful = [
   "poison",
   "batch_atomicity",
+  "half_batch",
   "redelivery_storm",
   "commit_unknown",
   "kill_each_point",

@@ -12,6 +12,7 @@ export * from "./ports.ts";
 export * from "./postgres.ts";
 export * from "./proxy.ts";
 export * from "./shop.ts";
+export * from "./small_disk.ts";
 export * from "./story.ts";
 export * from "./streams.ts";
 export * from "./until.ts";

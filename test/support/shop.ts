@@ -6,8 +6,13 @@ import { applyTopology } from "../../nats/mod.ts";
 import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
 import { flaggedAddress } from "../../tools/order_kinds.ts";
+import { portUses } from "../../tools/processes.ts";
+import { guardStore } from "../../tools/store_memory.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
+import { waitForWholeLedgers } from "../../tools/whole_ledgers.ts";
 import { providePGlite } from "./pglite.ts";
+import { freePorts } from "./ports.ts";
+import { mountSmallDisk, type SmallDisk } from "./small_disk.ts";
 import { until } from "./until.ts";
 
 /** `GET /orders/{id}`. */
@@ -28,8 +33,18 @@ export interface Answer<T = Record<string, unknown>> {
 
 /** A whole shop of a test's own, every service its own process, and what a customer and an operator do with it. */
 export interface TestShop extends AsyncDisposable {
+  /** Another one after each {@linkcode crash}. */
   readonly shop: Shop;
   readonly folder: string;
+  /** What the supervisor has reported, line by line. */
+  readonly reported: readonly string[];
+  /** What nats-server stores on, if the shop was opened with one of its own. */
+  readonly disk: SmallDisk | undefined;
+  /**
+   * Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk.
+   * @param meanwhile Called while nothing runs. Default: nothing.
+   */
+  crash(meanwhile?: () => Promise<void>): Promise<void>;
   call<T = Record<string, unknown>>(
     service: string,
     path: string,
@@ -64,26 +79,42 @@ export async function openShop(
     replicas?: number;
     /** Whether analytics runs, on PGlite unless `DATABASE_URL` is set. Default false: no order waits for it. */
     analytics?: boolean;
+    /** Size of a disk for nats-server's store alone. Default: it shares the machine's. */
+    diskBytes?: number;
   } = {},
 ): Promise<TestShop> {
-  const { replicas = 1, analytics = false, ...differences } = options;
+  const { replicas = 1, analytics = false, diskBytes, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
+  const disk =
+    diskBytes === undefined ? undefined : mountSmallDisk(join(folder, "nats"), { bytes: diskBytes });
   if (analytics && environment.DATABASE_URL === undefined) await providePGlite(join(folder, "analytics"));
-  const shop = await startShop({
-    dataDir: folder,
-    ports: "free",
-    services: analytics ? services : shopServices,
-    prepare: async (operator) => void (await applyTopology({ ...operator, replicas })),
-    // The same few programs are started hundreds of times.
-    environment: {
-      PATH: process.env.PATH,
-      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
-      ...environment,
-    },
-    logs: { file: join(folder, "shop.log") },
-    report: () => undefined,
-    ...differences,
-  });
+  const reported: string[] = [];
+  let guard: AsyncDisposable | undefined;
+  const report = (line: string) => void reported.push(line);
+  const started = analytics ? services : shopServices;
+  const uses = portUses(started);
+  const free = await freePorts(uses.length);
+  const open = () =>
+    startShop({
+      dataDir: folder,
+      ports: Object.fromEntries(uses.map(({ variable }, index) => [variable, free[index] as number])),
+      services: started,
+      prepare: async (operator) => {
+        await applyTopology({ ...operator, replicas });
+        await waitForWholeLedgers(operator, { report });
+        guard = await guardStore({ operator, file: join(folder, "seen.json"), report });
+      },
+      // The same few programs are started hundreds of times.
+      environment: {
+        PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
+        ...environment,
+      },
+      logs: { file: join(folder, "shop.log") },
+      report,
+      ...differences,
+    });
+  let shop = await open();
 
   const call: TestShop["call"] = async (service, path, { method = "GET", body, headers } = {}) => {
     const response = await fetch(`${shop.url(service)}${path}`, {
@@ -111,8 +142,24 @@ export async function openShop(
   };
 
   return {
-    shop,
+    get shop() {
+      return shop;
+    },
     folder,
+    disk,
+    reported,
+    async crash(meanwhile = async () => undefined) {
+      const names = [
+        ...(differences.servers === undefined ? ["nats-server"] : []),
+        ...started.map(({ name }) => name),
+      ];
+      const pids = names.flatMap((name) => shop.pid(name) ?? []);
+      await guard?.[Symbol.asyncDispose]();
+      shop.close();
+      await until("everything to be dead", () => !pids.some(runs));
+      await meanwhile();
+      shop = await open();
+    },
     call,
     reaches,
     ends: (id) => reaches(id, ["completed", "cancelled"]),
@@ -137,8 +184,19 @@ export async function openShop(
       return answer.body.order_id;
     },
     async [Symbol.asyncDispose]() {
+      await guard?.[Symbol.asyncDispose]();
       await shop.shutdown();
+      disk?.[Symbol.dispose]();
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+function runs(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ESRCH") return false;
+    throw cause;
+  }
 }
