@@ -45,3 +45,4 @@ export * from "./torn_batch.ts";
 export * from "./trace.ts";
 export * from "./tracer.ts";
 export * from "./trial.ts";
+export * from "./untimed.ts";
