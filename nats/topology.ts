@@ -27,6 +27,12 @@ export interface ConsumerSpec {
    * state shows what was decided.
    */
   readonly effects?: string;
+  /**
+   * Where it begins when it is new, in a stream that holds messages for it: with the `first`, or `now`, with those that are
+   * stored from then on. One that was there before and is missing begins with the first in any case: nothing is skipped (ADR 26).
+   * Default: `now` if it has effects, which would be those of the whole history, `first` otherwise.
+   */
+  readonly begins?: "first" | "now";
   /** Reads, instead of contracts, what becomes of the service's own dead letters: redriven ones come back by it. */
   readonly deadLetters?: boolean;
   /**

@@ -4,8 +4,10 @@ import {
   type ConsumerLag,
   checkoutState,
   checkoutTimer,
+  counted,
   findUntimed,
   isUnavailable,
+  OpenLetters,
   pause,
   readLags,
 } from "../nats/mod.ts";
@@ -41,7 +43,7 @@ export function addLag(program: Command, { output, run, interrupted }: Context):
     .action((flags: Flags) =>
       run(async (shop) => {
         if (output.out.isTTY && !flags.once && !flags.json) return refresh(output, shop, interrupted());
-        const seen = await look(shop, await countUntimed(shop));
+        const seen = await look(shop, await openLook(shop));
         if (flags.json) printJson(output, lagJson(seen));
         else for (const line of table(output, seen)) print(output, line);
         // A consumer that is not there gets nothing, and is behind by nothing.
@@ -50,9 +52,19 @@ export function addLag(program: Command, { output, run, interrupted }: Context):
     );
 }
 
-async function look({ connection, jsm }: Shop, untimed: number): Promise<Seen> {
+/** What is not read anew with every look. */
+interface Kept {
+  readonly untimed: number;
+  readonly letters: OpenLetters;
+}
+
+async function openLook(shop: Shop): Promise<Kept> {
+  return { untimed: await countUntimed(shop), letters: new OpenLetters(shop.jsm) };
+}
+
+async function look({ connection, jsm }: Shop, { untimed, letters }: Kept): Promise<Seen> {
   const lags = await readLags(jsm);
-  return { lags, live: await readLive({ connection, jsm }, { lags }), untimed };
+  return { lags, live: await readLive({ connection, jsm }, { lags, letters }), untimed };
 }
 
 /** Reads many states, so that it is not done every second. */
@@ -63,11 +75,11 @@ async function countUntimed(shop: Shop): Promise<number> {
 }
 
 async function refresh(output: Output, shop: Shop, signal: AbortSignal): Promise<ExitCode> {
-  const untimed = await countUntimed(shop);
+  const kept = await openLook(shop);
   while (!signal.aborted) {
     let lines: string[];
     try {
-      lines = table(output, await look(shop, untimed));
+      lines = table(output, await look(shop, kept));
     } catch (cause) {
       // Servers come back; who watches a lag watches them do so.
       if (!isUnavailable(cause)) throw cause;
@@ -130,10 +142,20 @@ function table(output: Output, { lags, live, untimed }: Seen): string[] {
       checkouts.length === 0 ? [["no order is under way"]] : [["STATE", "ORDERS", "OLDEST"], ...checkouts],
     ),
     ...(live.unseen > 0 ? [`and ${live.unseen} more that were not looked at`] : []),
+    ...stuckLines(live).map((line) => colour(output, "red", line)),
     ...(untimed > 0
       ? [colour(output, "red", `${untimed} without a timer: the coordinator's sweep sets it anew`)]
       : []),
     ...(live.overdue > 0 ? [colour(output, "red", `${live.overdue} past their deadline`)] : []),
+  ];
+}
+
+/** Orders that dead letters hold up; those that cannot begin are in no state that is listed. */
+function stuckLines({ stuck, notBegun }: Live): string[] {
+  if (stuck === 0) return [];
+  const begin = notBegun === 0 ? "" : `, ${notBegun} of which cannot begin`;
+  return [
+    `${counted(stuck, "order is", "orders are")} held up by dead letters${begin}: npm run ops -- orders --stuck`,
   ];
 }
 
@@ -187,5 +209,6 @@ export function lagJson({ lags, live, untimed }: Seen) {
     count,
     oldest_seconds: oldestSeconds,
   }));
-  return { services, checkouts, overdue: live.overdue, unseen: live.unseen, untimed };
+  const { overdue, stuck, notBegun: not_begun, unseen } = live;
+  return { services, checkouts, overdue, stuck, not_begun, unseen, untimed };
 }

@@ -97,7 +97,7 @@ describe("ops schema check", () => {
     expect(out).toContain("BACKWARD ok, BACKWARD_TRANSITIVE ok, FORWARD ok");
     expect(out).toContain("read by coordinator, notification, analytics, monitor");
     expect(out).toMatch(/retained {2}2 {2}schema \d+, version 1 {2}can be read/);
-    expect(err).toBe("1 subjects would change, none would be refused\n");
+    expect(err).toBe("1 subject would change, none would be refused\n");
   });
 
   it("says mode by mode what a breaking one would strand, retained and waiting, and ends with 1", async () => {

@@ -103,7 +103,7 @@ describe("docs/schemas.md", { timeout: 240_000 }, () => {
     const preview = await next("npm run ops -- schema check ../colleague/proto");
     expect(preview.output).toContain("FIELD_ADDED at #/OrderCreated/5");
     expect(preview.output).toMatch(/retained +1 +schema \d+, version 1 +can be read/);
-    expect(preview.output).toContain("1 subjects would change, none would be refused");
+    expect(preview.output).toContain("1 subject would change, none would be refused");
     expect(preview.code).toBe(0);
 
     const second = await nextService(service);

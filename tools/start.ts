@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { styleText } from "node:util";
-import { type Access, applyTopology, RefusedError } from "../nats/mod.ts";
+import { type Access, applyTopology, counted, RefusedError } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
 import { describeConfig, readConfig } from "./config.ts";
 import { exampleOrder } from "./example_order.ts";
@@ -27,7 +27,7 @@ ${describeConfig()}`;
 async function prepare(operator: Access, dataDir: string): Promise<void> {
   try {
     const { changes } = await applyTopology(operator);
-    if (changes.length > 0) report(`streams and consumers: ${changes.length} changes made`);
+    if (changes.length > 0) report(`streams and consumers: ${counted(changes.length, "change")} made`);
   } catch (cause) {
     if (cause instanceof RefusedError) throw new StartError(cause.message, { cause });
     throw cause;

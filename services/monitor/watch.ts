@@ -1,6 +1,5 @@
 import { Counter, Gauge, type Registry } from "prom-client";
-import { type Log, olderText, pause, type StoreMemory } from "../../nats/mod.ts";
-import type { DeadLetterCount } from "./dead_letter_count.ts";
+import { type Log, type OpenLetters, olderText, pause, type StoreMemory } from "../../nats/mod.ts";
 import { invariants } from "./invariants.ts";
 import type { Findings, Reconciler } from "./reconciler.ts";
 
@@ -9,7 +8,7 @@ export interface WatchOptions {
   newReconciler: () => Reconciler;
   /** What was seen of the ledgers. */
   memory: StoreMemory;
-  deadLetters: DeadLetterCount;
+  letters: OpenLetters;
   registry: Registry;
   log: Log;
   /** Pause when everything is read. To look more often costs more than what there is to read. */
@@ -25,7 +24,7 @@ const SETTLE_EVERY_MS = 1_000;
 
 /** Reconciles until `signal` aborts, and says what it finds as metrics. What fails is reported and tried again. */
 export async function watch(options: WatchOptions): Promise<void> {
-  const { newReconciler, memory, deadLetters, log, everyMs, signal } = options;
+  const { newReconciler, memory, letters, log, everyMs, signal } = options;
   const publish = createGauges(options);
   let reconciler = newReconciler();
   let wasOlder = false;
@@ -44,7 +43,7 @@ export async function watch(options: WatchOptions): Promise<void> {
       await reconciler.step();
       if (reconciler.caughtUp || performance.now() > settled + SETTLE_EVERY_MS) {
         await reconciler.settle();
-        await deadLetters.update();
+        await letters.update();
         publish(reconciler.findings);
         settled = performance.now();
       }
@@ -56,7 +55,7 @@ export async function watch(options: WatchOptions): Promise<void> {
   }
 }
 
-function createGauges({ memory, deadLetters, registry }: WatchOptions): (findings: Findings) => void {
+function createGauges({ memory, letters, registry }: WatchOptions): (findings: Findings) => void {
   const registers = [registry];
   const violations = new Gauge({
     name: "shop_reconciler_violations",
@@ -109,6 +108,6 @@ function createGauges({ memory, deadLetters, registry }: WatchOptions): (finding
     open.set(findings.open);
     comparedUpTo.set(findings.comparedUpTo / 1_000);
     lastRun.set(Date.now() / 1_000);
-    for (const [service, count] of deadLetters.byService) parked.set({ parked_by: service }, count);
+    for (const [service, count] of letters.parkedBy) parked.set({ parked_by: service }, count);
   };
 }

@@ -6,6 +6,7 @@ export * from "./named.ts";
 export * from "./nats.ts";
 export * from "./openapi.ts";
 export * from "./otlp_receiver.ts";
+export * from "./park.ts";
 export * from "./pglite.ts";
 export * from "./ports.ts";
 export * from "./postgres.ts";

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { applyTopology } from "../../nats/mod.ts";
 import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
+import { flaggedAddress } from "../../tools/order_kinds.ts";
 import { portUses } from "../../tools/processes.ts";
 import { guardStore } from "../../tools/store_memory.ts";
 import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
@@ -58,9 +59,7 @@ export interface TestShop extends AsyncDisposable {
   ends(id: string): Promise<OrderView>;
 }
 
-export { exampleOrder };
-
-export const flaggedAddress = { ...exampleOrder.shipping_address, line1: "1 Freight Forwarding Way" };
+export { exampleOrder, flaggedAddress };
 
 export const operator = { authorization: "Bearer dev" };
 
