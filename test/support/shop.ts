@@ -6,7 +6,7 @@ import { applyTopology } from "../../nats/mod.ts";
 import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
 import { portUses } from "../../tools/processes.ts";
-import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
+import { type Shop, type ShopOptions, startWholeShop } from "../../tools/supervisor.ts";
 import { waitForWholeLedgers } from "../../tools/whole_ledgers.ts";
 import { providePGlite } from "./pglite.ts";
 import { freePorts } from "./ports.ts";
@@ -83,7 +83,7 @@ export async function openShop(
   const uses = portUses(started);
   const free = await freePorts(uses.length);
   const open = () =>
-    startShop({
+    startWholeShop({
       dataDir: folder,
       ports: Object.fromEntries(uses.map(({ variable }, index) => [variable, free[index] as number])),
       services: started,
