@@ -12,6 +12,7 @@ export * from "./credentials.ts";
 export * from "./dead_letter.ts";
 export * from "./dead_letters.ts";
 export * from "./folder.ts";
+export * from "./get_json.ts";
 export * from "./handler.ts";
 export * from "./headers.ts";
 export * from "./lag.ts";

@@ -49,7 +49,8 @@ export interface Child {
 }
 
 export const backoff = { firstMs: 250, capMs: 10_000, resetAfterMs: 30_000 } as const;
-const pollMs = 50;
+/** Each look costs the process that is starting a request, and it has better to do. */
+const pollMs = 100;
 const noAnswer = "its first answer";
 const harmless: ReadonlySet<NodeJS.Signals> = new Set([
   "SIGSTOP",
