@@ -5,6 +5,7 @@ import { type Access, accessOptions } from "../nats/mod.ts";
 import { createChild } from "../tools/child.ts";
 import { freePorts, loopback } from "../tools/ports.ts";
 import { natsServerName } from "../tools/processes.ts";
+import { askReadiness } from "../tools/readiness.ts";
 import { openAccepting } from "./accepting.ts";
 import { nodeFlags, nodeFlagsSetting } from "./node_flags.ts";
 import { natsServerSetting, openShop, pidsOf, type ShopTargetOptions } from "./shop.ts";
@@ -42,11 +43,7 @@ export async function startBare(options: ShopTargetOptions): Promise<Target> {
       NATS_NKEY_FILE: shop.operator.nkeyFile,
     },
     stdio: "ignore",
-    isReady: () =>
-      fetch(`${url}/readyz`).then(
-        ({ ok }) => ok,
-        () => false,
-      ),
+    waitsFor: () => askReadiness(`${url}/readyz`),
     readyWithinMs: READY_WITHIN_MS,
     report: () => undefined,
   });

@@ -7,6 +7,7 @@ import { compatibility } from "./compatibility.ts";
 import { exports } from "./export.ts";
 import { growth } from "./growth.ts";
 import { raw } from "./raw.ts";
+import { start } from "./start.ts";
 
 /** In the order of the document and of a run of all. */
 export const benchmarks: readonly Benchmark[] = [
@@ -17,5 +18,6 @@ export const benchmarks: readonly Benchmark[] = [
   growth,
   exports,
   raw,
+  start,
   compatibility,
 ];

@@ -4,7 +4,7 @@ import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { accessOptions, applyTopology } from "../nats/mod.ts";
 import { natsServerName } from "../tools/processes.ts";
-import { type Shop, startShop } from "../tools/supervisor.ts";
+import { type Shop, startWholeShop } from "../tools/supervisor.ts";
 import { shopBacklog } from "./backlog.ts";
 import { storeBytes } from "./history_disk.ts";
 import type { Measured } from "./measure.ts";
@@ -42,7 +42,7 @@ export function openLargeShop(
   dataDir: string,
   { orders, signal }: { orders: number; signal: AbortSignal },
 ): Promise<Shop> {
-  return startShop({
+  return startWholeShop({
     dataDir,
     services: measuredServices,
     ports: "free",

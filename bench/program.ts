@@ -63,7 +63,7 @@ export function createProgram(): Command {
     ])
     .option(
       "--repeat <n>",
-      "checkout, accept, catchup: how often all is measured, who is first in turns; figures are medians (one run is for a look, " +
+      "checkout, accept, catchup, start: how often all is measured, who is first in turns; figures are medians (one run is for a look, " +
         "three and more are to be quoted)",
       whole(MAX_REPEAT),
       1,

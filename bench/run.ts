@@ -1,5 +1,6 @@
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { makeFolder } from "../nats/mod.ts";
 import { NatsServerError } from "../tools/nats_server.mjs";
 import { StartError } from "../tools/start_error.ts";
 import type { Benchmark, Options } from "./benchmark.ts";
@@ -77,7 +78,7 @@ export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOp
 function findUnusable({ dataDir, json, docs }: RunOptions): string | undefined {
   const folders = [json, docs === false ? undefined : docs].flatMap((file) => (file ? [dirname(file)] : []));
   try {
-    mkdirSync(dataDir, { recursive: true });
+    makeFolder(dataDir);
     for (const folder of [dataDir, ...folders]) accessSync(folder, constants.W_OK);
     return undefined;
   } catch (cause) {

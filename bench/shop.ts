@@ -6,7 +6,7 @@ import { accessOptions, applyTopology, topology } from "../nats/mod.ts";
 import { findNatsServer, type NatsServer } from "../tools/nats_server.mjs";
 import { natsServerName } from "../tools/processes.ts";
 import { StartError } from "../tools/start_error.ts";
-import { type Shop, type ShopOptions, startShop } from "../tools/supervisor.ts";
+import { type Shop, type ShopOptions, startWholeShop } from "../tools/supervisor.ts";
 import { shopBacklog } from "./backlog.ts";
 import { fillCatalogue } from "./catalogue.ts";
 import { nodeFlagsSetting } from "./node_flags.ts";
@@ -53,7 +53,7 @@ export async function openShop(
   const natsServer = findNatsServer();
   const log = join(options.dataDir, "shop.log");
   try {
-    return await startShop({
+    return await startWholeShop({
       services: measuredServices,
       natsServer: syncTrace === undefined ? natsServer : traced(natsServer, syncTrace),
       ports: "free",

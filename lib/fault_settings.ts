@@ -37,6 +37,16 @@ export const faultKinds = {
 >;
 export type FaultKind = keyof typeof faultKinds;
 
+/** The faults that a service of this name may have. */
+export function faultsOf(service: string): FaultKind[] {
+  return Object.entries(faultKinds).flatMap(([kind, spec]) => {
+    return "only" in spec && spec.only !== service ? [] : [kind as FaultKind];
+  });
+}
+
+/** The metric by which a service says what it heeds: {@linkcode Fault.value} of each kind, 0 of what is not set. */
+export const FAULT_METRIC = "shop_fault";
+
 /** One fault as a number: 1 for what is on, milliseconds, or a share. */
 export interface Fault {
   readonly service: string;

@@ -1,8 +1,16 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { MiddlewareHandler } from "hono";
+import { Gauge, type Registry } from "prom-client";
 import { type Log, pause, readPage } from "../nats/mod.ts";
-import { FAULTS, FAULTS_STREAM, type FaultKind, readFault } from "./fault_settings.ts";
+import {
+  FAULT_METRIC,
+  FAULTS,
+  FAULTS_STREAM,
+  type FaultKind,
+  faultsOf,
+  readFault,
+} from "./fault_settings.ts";
 import { alwaysAnswered } from "./limits.ts";
 import { Problem } from "./problem.ts";
 
@@ -22,9 +30,23 @@ export class Faults implements AsyncDisposable {
   readonly #polling: Promise<void>;
   #values: ReadonlyMap<FaultKind, number> = new Map();
 
-  constructor(connection: NatsConnection, { service, log }: { service: string; log: Log }) {
+  constructor(
+    connection: NatsConnection,
+    { service, log, registry }: { service: string; log: Log; registry: Registry },
+  ) {
     this.#service = service;
     this.#log = log;
+    const kinds = faultsOf(service);
+    const value = (kind: FaultKind) => this.value(kind);
+    new Gauge({
+      name: FAULT_METRIC,
+      help: "What an operator has set to go wrong: 1 for what is on, milliseconds, or a share; 0 for nothing",
+      labelNames: ["kind"],
+      registers: [registry],
+      collect() {
+        for (const kind of kinds) this.set({ kind }, value(kind));
+      },
+    });
     log.warn({}, "FAULTS=on: an operator can make this service fail, for demonstrations");
     this.#polling = this.#poll(connection);
   }

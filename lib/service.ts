@@ -29,6 +29,7 @@ import {
   setFindings,
 } from "./metrics.ts";
 import { openApiRoutes } from "./openapi.ts";
+import { sayWhenReady } from "./say_ready.ts";
 import { openSchemaGate, type SchemaGate } from "./schema_gate.ts";
 import { serve } from "./serve.ts";
 import { openTracing, type Tracing } from "./tracing.ts";
@@ -116,8 +117,9 @@ export async function connectObserver(
     // The client gives up when its credential is refused. A process that is started again reads it anew.
     if (!stopping) fail?.(new StartError(`Cannot go on: NATS closed the connection of ${name} (${cause})`));
   });
+  const { registry } = metrics;
   const faults =
-    config.FAULTS === "on" ? stack.use(new Faults(connection, { service: name, log })) : undefined;
+    config.FAULTS === "on" ? stack.use(new Faults(connection, { service: name, log, registry })) : undefined;
   const jsm = await jetstreamManager(connection, { checkAPI: false });
   const stopped = new AbortController();
   stack.defer(() => stopped.abort());
@@ -201,5 +203,5 @@ export async function serveHttp(
   app.route("/", healthRoutes(metrics, checks));
   app.route("/", openApiRoutes(app, name));
   const server = stack.use(await serve(app, { ...address, service: name, host: config.HOST }));
-  log.info({ url: server.url }, "listening");
+  sayWhenReady(checks, { url: server.url, log, stack });
 }

@@ -1,7 +1,8 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { nkeys } from "@nats-io/transport-node";
 import { authorizationBlock, OPERATOR } from "./credentials.ts";
+import { makeFolder } from "./folder.ts";
 import { servicesOf, topology as shop, type Topology } from "./topology.ts";
 
 export interface CredentialFiles {
@@ -29,7 +30,7 @@ export function writeCredentials(
   options: { topology?: Topology; services?: readonly string[] } = {},
 ): CredentialFiles {
   const { topology = shop, services = servicesOf(topology) } = options;
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder, { mode: 0o700 });
   const keys = [OPERATOR, ...services].map((name) => [name, publicKey(seedFile(folder, name))]);
   const authorization = join(folder, "authorization.conf");
   writeAtOnce(authorization, authorizationBlock(Object.fromEntries(keys), topology));

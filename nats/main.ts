@@ -2,8 +2,9 @@ import { parseArgs, styleText } from "node:util";
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { applyTopology, RefusedError, UnreachableError } from "./apply.ts";
-import { ConfigError, readTopologyConfig } from "./config.ts";
+import { readTopologyConfig } from "./config.ts";
 import { writeCredentials } from "./credential_files.ts";
+import { ConfigError } from "./running_shop.ts";
 
 const help = `Makes the streams and consumers of a NATS server what nats/topology.ts says.
 
@@ -22,8 +23,9 @@ does not know. Ends with 0 if the server is as it should be (or would be, in a d
 was called in a wrong way.
 
 Environment:
-  NATS_URL        comma-separated server URLs; required
-  NATS_NKEY_FILE  seed of the operator's credential; default: the one in DATA_DIR (default .data), where there is one
+  NATS_URL        comma-separated server URLs; default: those of the shop that npm start runs on DATA_DIR; one is needed
+  NATS_NKEY_FILE  seed of the operator's credential; default: the one in DATA_DIR, where there is one
+  DATA_DIR        folder of the run that npm start has begun; default .data
   NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY  PEM files of an encrypted connection
   REPLICAS        copies of each stream: 1, 3 or 5; default 1`;
 
@@ -48,26 +50,30 @@ async function main(args: string[]): Promise<number> {
     return 0;
   }
   const dryRun = flags["dry-run"] ?? false;
+  let how = "";
   try {
-    const { changes, undeclared } = await applyTopology({ ...readTopologyConfig(), dryRun });
+    const config = readTopologyConfig();
+    how = config.how;
+    const { changes, undeclared } = await applyTopology({ ...config, dryRun });
     for (const line of changes) console.log(line);
     for (const what of undeclared) console.log(`note: ${what} is not in the topology, left alone`);
     if (changes.length === 0) console.log("Nothing differs");
     else if (dryRun) console.log("Dry run: nothing was changed");
     return 0;
   } catch (cause) {
-    const line = explain(cause);
+    const line = explain(cause, how);
     if (line === undefined) throw cause;
     console.error(styleText("red", line, { stream: process.stderr }));
     return 1;
   }
 }
 
-/** One line for what a person can mend; undefined for a bug. */
-function explain(cause: unknown): string | undefined {
-  const clear = [ConfigError, RefusedError, UnreachableError].some((kind) => cause instanceof kind);
+/** One line for what a person can mend; undefined for a bug. @param how Why these servers were asked and no others. */
+function explain(cause: unknown, how: string): string | undefined {
+  const clear = [ConfigError, RefusedError].some((kind) => cause instanceof kind);
   const lost = Object.values(errors).some((kind) => cause instanceof kind);
   if (!(cause instanceof Error)) return undefined;
+  if (cause instanceof UnreachableError) return `${cause.message}; ${how}`;
   if (clear) return cause.message;
   if (cause instanceof JetStreamApiError || cause instanceof JetStreamError) {
     return `Cannot apply the topology: the server says: ${cause.message}`;

@@ -93,7 +93,7 @@ describe("node nats/main.ts", () => {
     ]) {
       const { code, error } = await run([], { NATS_URL });
       expect(code).toBe(1);
-      expect(error).toMatch(/^Cannot apply the topology: no connection to NATS \(.*\)\n$/);
+      expect(error).toMatch(/^Cannot apply the topology: no connection to NATS \(.*\); NATS_URL says so\n$/);
       expect(error).not.toContain("secret");
     }
   });
@@ -108,10 +108,10 @@ describe("node nats/main.ts", () => {
       code: 2,
       error: expect.stringContaining("Unknown option '--wet-run'"),
     });
-    expect(await run([], {})).toEqual({
+    expect(await run([], { DATA_DIR: "/none" })).toEqual({
       code: 1,
       out: "",
-      error: "Cannot apply the topology: set NATS_URL\n",
+      error: "Cannot apply the topology: set NATS_URL, or start the shop: none runs on /none\n",
     });
   });
 });

@@ -3,6 +3,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { bucketConfig, consumerConfig, streamConfig } from "./apply.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
 import type { Log } from "./connection.ts";
+import { getJson } from "./get_json.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { topology as shop, type Topology } from "./topology.ts";
 
@@ -152,8 +153,7 @@ function differing(name: string, wanted: object, actual: object): Finding[] {
 async function checkSync(url: string): Promise<Finding[]> {
   const what = `sync_interval of ${url}`;
   try {
-    const answer = await fetch(`${url}/jsz`, { signal: AbortSignal.timeout(MONITOR_TIMEOUT_MS) });
-    const { config } = (await answer.json()) as {
+    const { config } = (await getJson(`${url}/jsz`, { timeoutMs: MONITOR_TIMEOUT_MS })) as {
       config?: { sync_always?: boolean; sync_interval?: number };
     };
     if (config?.sync_always === true) return [];

@@ -1,6 +1,6 @@
 import { type JetStreamManager, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { type Access, accessOptions } from "../nats/mod.ts";
+import { type Access, accessOptions, type FoundShop } from "../nats/mod.ts";
 
 /** The servers cannot be reached or do not let the operator in; the message says which and why. */
 export class UnreachableError extends Error {
@@ -16,7 +16,7 @@ export interface Shop extends AsyncDisposable {
 }
 
 /** @throws {UnreachableError} If there is no connection. */
-export async function connectShop(config: Access): Promise<Shop> {
+export async function connectShop(config: Access & Partial<Pick<FoundShop, "how">>): Promise<Shop> {
   let connection: NatsConnection;
   try {
     connection = await connect({
@@ -28,7 +28,10 @@ export async function connectShop(config: Access): Promise<Shop> {
     });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new UnreachableError(`Cannot reach NATS at ${config.servers}: ${why}`, { cause });
+    // A URL that holds a password is refused, and is not to get into a log by that.
+    const at = config.servers.includes("@") ? "" : ` at ${config.servers}`;
+    const how = config.how === undefined ? "" : `; ${config.how}`;
+    throw new UnreachableError(`Cannot reach NATS${at}: ${why}${how}`, { cause });
   }
   const jsm = await jetstreamManager(connection, { checkAPI: false });
   return { connection, jsm, [Symbol.asyncDispose]: () => connection.close() };

@@ -1,7 +1,7 @@
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
 import { Command, CommanderError } from "commander";
-import { ReplayError, type ReplayTimes, UnreadableMarkError } from "../nats/mod.ts";
+import { ConfigError, ReplayError, type ReplayTimes, UnreadableMarkError } from "../nats/mod.ts";
 import { addCatalog } from "./catalog.ts";
 import { type Environment, type OpsConfig, readOpsConfig, variables } from "./config.ts";
 import { connectShop, type Shop, UnreachableError } from "./connect.ts";
@@ -44,7 +44,14 @@ export async function runOps(
   const { output, interrupted = onInterrupt, replayTimes } = options;
   let code: ExitCode = 0;
   outliveReaders(output);
-  const config = readOpsConfig(options.environment);
+  let config: OpsConfig;
+  try {
+    config = readOpsConfig(options.environment);
+  } catch (cause) {
+    if (!(cause instanceof ConfigError)) throw cause;
+    note(output, cause.message);
+    return 2;
+  }
   const context: Context = {
     config,
     output,
@@ -109,6 +116,7 @@ function explain(cause: unknown): string | undefined {
   if (!(cause instanceof Error)) return undefined;
   if (
     cause instanceof UnreachableError ||
+    cause instanceof ConfigError ||
     cause instanceof ReplayError ||
     cause instanceof UnreadableMarkError
   ) {

@@ -131,7 +131,8 @@ async function rebuildProjection(
     else note(output, `Nothing was changed; services that it would touch: ${service}`);
     return 0;
   }
-  const { analyticsUrl: url, operatorToken } = config;
+  const { operatorToken } = config;
+  const url = config.urlOf("analytics");
   return rebuild(plans, { url, operatorToken, output, json, signal: interrupted() });
 }
 

@@ -78,7 +78,8 @@ async function traffic(
   { jsm }: Shop,
   { config, total, signal, ...flags }: Flags & { config: OpsConfig; total: number; signal: AbortSignal },
 ): Promise<ExitCode> {
-  const { orderUrl, fraudUrl, operatorToken } = config;
+  const { operatorToken } = config;
+  const [orderUrl, fraudUrl] = [config.urlOf("order"), config.urlOf("fraud")];
   const problem = await whyClosed(orderUrl);
   if (problem !== undefined) {
     note(output, colour(output, "red", `Cannot place orders at ${orderUrl}: ${problem}`, output.err));

@@ -7,6 +7,8 @@ export interface Service {
   readonly portVariable: string;
   /** Folders below `DATA_DIR` that it may write. All else on the disk is read-only or out of reach to it. */
   readonly writes: readonly string[];
+  /** Whether it only looks on: no order waits for it, and the shop opens without it. Default: orders need it. */
+  readonly looksOn?: boolean;
   /** Whether it starts programs: the compiler of schemas. Default: it may not. */
   readonly spawns?: boolean;
   /** Whether it has threads: a database of its own. Default: it may not. */
@@ -17,7 +19,7 @@ export interface Service {
   readonly secrets?: readonly string[];
 }
 
-/** Every service, in the order in which an order first meets them; the last three only look on. */
+/** Every service: what orders need, in the order in which one first meets them, and then what looks on. */
 export const services: readonly Service[] = [
   { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [] },
   { name: "coordinator", port: 8088, portVariable: "COORDINATOR_PORT", writes: [] },
@@ -37,6 +39,7 @@ export const services: readonly Service[] = [
     port: 8081,
     portVariable: "REGISTRY_PORT",
     writes: ["registry"],
+    looksOn: true,
     spawns: true,
     secrets: ["REGISTRY_TOKEN"],
   },
@@ -45,11 +48,12 @@ export const services: readonly Service[] = [
     port: 8087,
     portVariable: "ANALYTICS_PORT",
     writes: ["analytics"],
+    looksOn: true,
     threads: true,
     niceness: 10,
     secrets: ["DATABASE_URL", "PGPASSWORD"],
   },
-  { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [] },
+  { name: "monitor", port: 8089, portVariable: "MONITOR_PORT", writes: [], looksOn: true },
 ];
 
 /** `environment` without the secrets of other services. */

@@ -14,10 +14,10 @@ export interface ChildOptions {
   readonly niceness?: number | undefined;
   /** What keeps it from being started just now, in a sentence. Asked before each start, and again until nothing does. Default: nothing. */
   readonly hindrance?: (() => string | undefined) | undefined;
-  /** Whether the process can do its work; asked again and again. */
-  readonly isReady: () => Promise<boolean>;
-  /** How long it may take to become ready. */
-  readonly readyWithinMs: number;
+  /** What keeps the process from its work, for people to read; undefined once it can do it. Asked again and again. */
+  readonly waitsFor: () => Promise<string | undefined>;
+  /** How long it may take to become ready. Default: as long as it takes. */
+  readonly readyWithinMs?: number | undefined;
   readonly report: (line: string) => void;
 }
 
@@ -26,12 +26,16 @@ export interface Child {
   readonly name: string;
   /** Undefined while it does not run. */
   readonly pid: number | undefined;
+  /** What it waited for when it was asked last; undefined if it was ready then. */
+  readonly waitsFor: string | undefined;
   /**
    * Starts it and resolves when it is ready.
    *
    * @throws {StartError} If it ends before, or is not ready in time. It is not started again then.
    */
   start(): Promise<void>;
+  /** Starts it, and from then on starts it again when it ends, however early. */
+  launch(): void;
   /**
    * Resolves when it is ready, through restarts if need be.
    *
@@ -47,8 +51,10 @@ export interface Child {
 }
 
 export const backoff = { firstMs: 250, capMs: 10_000, resetAfterMs: 30_000 } as const;
-const pollMs = 50;
+/** Each look costs the process that is starting a request, and it has better to do. */
+const pollMs = 100;
 const askAgainMs = 1_000;
+const noAnswer = "its first answer";
 const harmless: ReadonlySet<NodeJS.Signals> = new Set([
   "SIGSTOP",
   "SIGCONT",
@@ -68,7 +74,7 @@ export function backoffMs(failures: number, random: number): number {
 
 /** A child that is not started yet. */
 export function createChild(options: ChildOptions): Child {
-  const { name, report, readyWithinMs, niceness } = options;
+  const { name, report, readyWithinMs = Number.POSITIVE_INFINITY, niceness } = options;
   /** Only the death of one that was up is a surprise, and answered by a new start. */
   let state: "down" | "starting" | "up" = "down";
   let running: ChildProcess | undefined;
@@ -76,15 +82,16 @@ export function createChild(options: ChildOptions): Child {
   let startedAt = 0;
   let failures = 0;
   let lastEnd = "not started";
+  let waitsFor: string | undefined = noAnswer;
   /** What was last said to keep it from being started. */
   let told: string | undefined;
 
-  function launch(): void {
+  function spawnIt(): void {
     const hindered = options.hindrance?.();
     if (hindered !== undefined) {
       if (hindered !== told) report(`${name} is not started: ${hindered}`);
       told = hindered;
-      restart = setTimeout(launch, askAgainMs);
+      restart = setTimeout(spawnIt, askAgainMs);
       return;
     }
     told = undefined;
@@ -113,23 +120,34 @@ export function createChild(options: ChildOptions): Child {
     if (performance.now() - startedAt >= backoff.resetAfterMs) failures = 0;
     const delay = backoffMs(failures++, Math.random());
     report(`${name} died (${lastEnd}); starting it again in ${(delay / 1000).toFixed(1)} s`);
-    restart = setTimeout(launch, delay);
+    restart = setTimeout(spawnIt, delay);
   }
 
   async function ready(): Promise<void> {
     for (let giveUpAt = performance.now() + readyWithinMs; ; ) {
       const asked = running;
-      if (asked !== undefined && (await options.isReady()) && running === asked) return;
+      waitsFor = asked === undefined ? (told ?? noAnswer) : await options.waitsFor();
+      if (waitsFor === undefined && running === asked) return;
       // The time that it is kept from being started is not its own.
       if (told !== undefined) giveUpAt = performance.now() + readyWithinMs;
       else if (running === undefined && state !== "up") {
         throw new StartError(`Cannot start ${name}: it ended before it was ready (${lastEnd})`);
       }
       if (performance.now() > giveUpAt) {
-        throw new StartError(`Cannot start ${name}: it is not ready after ${readyWithinMs / 1000} s`);
+        throw new StartError(
+          `Cannot start ${name}: it is not ready after ${readyWithinMs / 1000} s, and waits for ${waitsFor}`,
+        );
       }
       await sleep(pollMs);
     }
+  }
+
+  function begin(as: "starting" | "up"): void {
+    if (state !== "down") throw new Error(`Cannot start ${name}: it is ${state}`);
+    state = as;
+    failures = 0;
+    waitsFor = noAnswer;
+    spawnIt();
   }
 
   function stayDown(): void {
@@ -143,15 +161,16 @@ export function createChild(options: ChildOptions): Child {
     get pid() {
       return running?.pid;
     },
+    get waitsFor() {
+      return waitsFor;
+    },
     async start() {
-      if (state !== "down") throw new Error(`Cannot start ${name}: it is ${state}`);
-      state = "starting";
-      failures = 0;
-      launch();
+      begin("starting");
       await ready();
       // Unless it was stopped while it started.
       if (state === "starting") state = "up";
     },
+    launch: () => begin("up"),
     ready,
     async stop({ graceMs }) {
       stayDown();

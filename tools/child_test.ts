@@ -22,7 +22,7 @@ test("createChild() starts nothing that is hindered, says so once, and starts it
     env: process.env,
     stdio: "ignore",
     hindrance: () => (asked++ < 2 ? "there is no bed" : undefined),
-    isReady: async () => true,
+    waitsFor: async () => undefined,
     // The time that it is kept from being started does not count.
     readyWithinMs: 500,
     report: (line) => reported.push(line),

@@ -1,26 +1,28 @@
-import { resolve } from "node:path";
+import { dataDirOf, readPort } from "../nats/mod.ts";
 import { services } from "../services/mod.ts";
-import { projectFolder } from "./nats_server.mjs";
 import { portUses } from "./processes.ts";
 import { StartError } from "./start_error.ts";
 import type { ShopOptions } from "./supervisor.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const defaultDataDir = ".data";
 const defaultToken = "dev";
 const defaultFileStore = "10GB";
 
 /** One line per variable that `readConfig()` reads, for `--help`. */
 export function describeConfig(): string {
   const variables: [name: string, text: string][] = [
-    ["DATA_DIR", `folder of all state, default ${defaultDataDir}; two folders share nothing`],
+    ["DATA_DIR", "folder of all state, default .data; two folders share nothing"],
     ["OPERATOR_TOKEN", `bearer token of the operator endpoints, default ${defaultToken}`],
     ["NATS_SERVER", "path of the nats-server to run, default: from PATH, else fetched"],
     ["NATS_MAX_FILE_STORE", `what streams may take on the disk, default ${defaultFileStore}`],
+    [
+      "PORT_BASE",
+      "port of order, 18080 for example: all others move by as much, NATS_PORT to 14222; default 8080",
+    ],
     ...portUses(services).map(({ name, port, variable }): [string, string] => {
       const what = variable === "NATS_MONITOR_PORT" ? `${name}'s monitoring` : name;
-      return [variable, `port of ${what}, default ${port}`];
+      return [variable, `port of ${what} alone, default ${port}`];
     }),
     ["LOG_LEVEL", "of the services: trace, debug, info (default), warn, error, fatal or silent"],
     ["OTEL_EXPORTER_OTLP_ENDPOINT", "takes traces by OTLP over HTTP, default: none are recorded"],
@@ -49,22 +51,23 @@ export function readConfig(env: Environment = process.env) {
     );
   }
   return {
-    dataDir: resolve(projectFolder, env.DATA_DIR || defaultDataDir),
+    dataDir: dataDirOf(env),
     operatorToken: env.OPERATOR_TOKEN || defaultToken,
     maxFileStore,
-    ports: Object.fromEntries(
-      portUses(services).map(({ variable, port }) => [variable, readPort(env, variable, port)]),
-    ),
+    ports: readPorts(env),
     environment: env,
   } satisfies Partial<ShopOptions>;
 }
 
-function readPort(env: Environment, variable: string, standard: number): number {
-  const text = env[variable];
-  if (!text) return standard;
-  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
-  if (port < 1 || port > 65_535) {
-    throw new StartError(`Cannot start: ${variable} is "${text}", not a port (1 to 65535)`);
+function readPorts(env: Environment): Record<string, number> {
+  try {
+    return Object.fromEntries(
+      portUses(services).map(({ variable, port: standard }) => {
+        return [variable, readPort(env, { variable, standard })];
+      }),
+    );
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new StartError(`Cannot start: ${cause.message}`, { cause });
   }
-  return port;
 }

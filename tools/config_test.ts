@@ -23,6 +23,18 @@ test.each(["0", "65536", "8080x", "-1", "1e3"])("readConfig() refuses %s as a po
   );
 });
 
+test("readConfig() moves every port by as much as PORT_BASE moves order's, but for those that are set themselves", () => {
+  const standard = readConfig({}).ports;
+  const { ports } = readConfig({ PORT_BASE: "18000", FRAUD_PORT: "8084" });
+  const moved = Object.entries(standard).map(([variable, port]) => [variable, port + 18_000 - 8_080]);
+  expect(ports).toEqual({ ...Object.fromEntries(moved), FRAUD_PORT: 8084 });
+  expect(ports).toMatchObject({ ORDER_PORT: 18_000, MONITOR_PORT: 18_009, NATS_PORT: 14_142 });
+});
+
+test.each(["x", "0", "3858", "65500", "70000"])("readConfig() refuses %s as PORT_BASE", (value) => {
+  expect(() => readConfig({ PORT_BASE: value })).toThrow(`Cannot start: PORT_BASE is "${value}", not`);
+});
+
 test("readConfig() refuses a size that nats-server would not understand", () => {
   expect(readConfig({ NATS_MAX_FILE_STORE: "512M" }).maxFileStore).toBe("512M");
   expect(() => readConfig({ NATS_MAX_FILE_STORE: "lots" })).toThrow("NATS_MAX_FILE_STORE");

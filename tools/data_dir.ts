@@ -3,7 +3,6 @@ import {
   constants,
   existsSync,
   linkSync,
-  mkdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -12,6 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { makeFolder } from "../nats/mod.ts";
 import { commandLine, startTime } from "./process_table.ts";
 import { StartError } from "./start_error.ts";
 
@@ -39,7 +39,7 @@ const pollMs = 50;
  * @throws {StartError} If a process that is alive has claimed it, or if it cannot be written.
  */
 export function claimDataDir(folder: string): DataDir {
-  const path = makeFolder(folder);
+  const path = usableFolder(folder);
   const lock = join(path, "supervisor.lock");
   const mine = JSON.stringify({ pid: process.pid, startedAt: startTime(process.pid) });
 
@@ -64,9 +64,9 @@ export function claimDataDir(folder: string): DataDir {
   }
 }
 
-function makeFolder(folder: string): string {
+function usableFolder(folder: string): string {
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     accessSync(folder, constants.W_OK);
     return realpathSync(folder);
   } catch (cause) {

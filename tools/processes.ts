@@ -1,12 +1,21 @@
 import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
-import { get } from "node:http";
 import { totalmem } from "node:os";
 import { join, relative } from "node:path";
-import { type Access, OPERATOR, seedFile, servicesOf, topology, writeCredentials } from "../nats/mod.ts";
+import {
+  type Access,
+  makeFolder,
+  NATS_PORT,
+  OPERATOR,
+  seedFile,
+  servicesOf,
+  topology,
+  writeCredentials,
+} from "../nats/mod.ts";
 import { environmentFor, nodeArguments, type Service } from "../services/mod.ts";
 import type { ChildOptions } from "./child.ts";
 import { type NatsServer, projectFolder } from "./nats_server.mjs";
 import { loopback, type PortUse } from "./ports.ts";
+import { askReadiness } from "./readiness.ts";
 import { lackOfRoom } from "./room.ts";
 
 /** What nats-server is called in messages and wherever a process is named. */
@@ -31,15 +40,13 @@ export interface Settings {
   readonly logs: "inherit" | { readonly file: string };
   readonly report: (line: string) => void;
   readonly natsServer: NatsServer;
-  readonly readyWithinMs: number;
+  readonly readyWithinMs: number | undefined;
 }
-
-const probeTimeoutMs = 1_000;
 
 /** Ports of nats-server and of `services`, with the numbers that hold unless somebody sets the variable. */
 export function portUses(services: readonly Service[]): PortUse[] {
   return [
-    { name: natsServerName, port: 4222, variable: "NATS_PORT" },
+    { name: natsServerName, port: NATS_PORT.standard, variable: NATS_PORT.variable },
     { name: natsServerName, port: 8222, variable: "NATS_MONITOR_PORT" },
     ...services.map(({ name, port, portVariable }) => ({ name, port, variable: portVariable })),
   ];
@@ -114,7 +121,7 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
     // What it says before it has opened its log.
     stdio: ["ignore", log, log],
     // The monitoring listens before streams are recovered and clients are let in; this waits for both.
-    isReady: () => answersOk(`${httpUrl(natsServerName, settings)}/healthz`),
+    waitsFor: () => askReadiness(`${httpUrl(natsServerName, settings)}/healthz`),
   };
 }
 
@@ -122,10 +129,10 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
 export function serviceProcess(service: Service, settings: Settings, logs: LogFiles): ChildOptions {
   const { root, dataDir } = settings;
   // Permissions for a folder cover what is in it only if it exists when the process starts.
-  for (const folder of service.writes) mkdirSync(join(dataDir, folder), { recursive: true });
+  for (const folder of service.writes) makeFolder(join(dataDir, folder));
   const compiled = settings.environment.NODE_COMPILE_CACHE || join(dataDir, "compiled");
   const compileCache = join(compiled, service.name);
-  mkdirSync(compileCache, { recursive: true });
+  makeFolder(compileCache);
   // Of all credentials a service is told of its own, and can read no other.
   const credential = settings.credentials && seedFile(settings.credentials, service.name);
   const output = settings.logs === "inherit" ? "inherit" : logs.open(settings.logs.file);
@@ -155,7 +162,7 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
     },
     stdio: ["ignore", output, output, "ipc"],
     niceness: service.niceness,
-    isReady: () => answersOk(`${httpUrl(service.name, settings)}/readyz`),
+    waitsFor: () => askReadiness(`${httpUrl(service.name, settings)}/readyz`),
   };
 }
 
@@ -177,16 +184,4 @@ export class LogFiles implements Disposable {
     for (const file of this.#open.values()) closeSync(file);
     this.#open.clear();
   }
-}
-
-function answersOk(url: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    // Without an agent: a connection kept open would delay the drain of the one who answers.
-    const request = get(url, { agent: false, timeout: probeTimeoutMs }, (response) => {
-      response.resume();
-      resolve(response.statusCode === 200);
-    });
-    request.on("timeout", () => request.destroy());
-    request.on("error", () => resolve(false));
-  });
 }

@@ -18,10 +18,13 @@ const interrupted = 130;
  * Runs a shop in the foreground until SIGINT, SIGTERM or SIGHUP, then drains it. A second Ctrl-C kills all at once
  * and exits with 130.
  *
- * @param onReady Called once all is ready.
+ * @param onOpen Called once what orders need is ready.
  * @returns The exit code: 0 after a drain, 1 if the shop could not start; the reason has been reported then.
  */
-export async function runShop(options: ShopOptions, onReady: (shop: Shop) => void): Promise<number> {
+export async function runShop(
+  options: ShopOptions,
+  onOpen: (shop: Shop) => void | Promise<void>,
+): Promise<number> {
   const { report = (line: string) => process.stderr.write(`${line}\n`) } = options;
   const stop = new AbortController();
   let stopAt = 0;
@@ -38,7 +41,7 @@ export async function runShop(options: ShopOptions, onReady: (shop: Shop) => voi
   for (const signal of stopSignals) process.on(signal, onSignal);
   try {
     const shop = await startShop({ ...options, report, signal: stop.signal });
-    onReady(shop);
+    await onOpen(shop);
     await aborted(stop.signal);
     await shop.shutdown();
   } catch (error) {

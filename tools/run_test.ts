@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
@@ -71,6 +72,19 @@ test("a second Ctrl-C kills all at once and exits with 130", async () => {
   expect(await driver.ended).toBe(130);
   clearInterval(again);
   await until(() => !pids.some(isAlive));
+});
+
+test("a second Ctrl-C kills all at once while the shop starts, too", async () => {
+  using folder = scratchFolder();
+  const environment = { FIXTURE_FAILING_CHECK: "topology", FIXTURE_IGNORES_SIGTERM: "yes" };
+  using driver = drive(folder.path, await choosePorts(), environment);
+  await until(() => driver.errors().includes("still waiting for alpha (topology)"));
+  const nats = Number(readFileSync(join(folder.path, "nats-server.pid"), "utf8"));
+  driver.kill("SIGINT");
+  const again = setInterval(() => driver.kill("SIGINT"), 100);
+  expect(await driver.ended).toBe(130);
+  clearInterval(again);
+  await until(() => !isAlive(nats));
 });
 
 test("a port that is taken is one clear line and exit code 1", async () => {

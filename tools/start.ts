@@ -1,16 +1,12 @@
-import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { styleText } from "node:util";
-import { type Access, applyTopology, counted, RefusedError } from "../nats/mod.ts";
-import { services } from "../services/mod.ts";
 import { describeConfig, readConfig } from "./config.ts";
-import { exampleOrder } from "./example_order.ts";
-import { natsServerName } from "./processes.ts";
+import { faultText, openText } from "./open_text.ts";
+import { prepareStreams } from "./prepare.ts";
 import { runShop } from "./run.ts";
+import { standingFaults } from "./standing_faults.ts";
 import { StartError } from "./start_error.ts";
-import { guardStore } from "./store_memory.ts";
-import type { Shop } from "./supervisor.ts";
-import { waitForWholeLedgers } from "./whole_ledgers.ts";
+import type { Shop, ShopOptions } from "./supervisor.ts";
 
 const help = `Usage: npm start
 
@@ -20,49 +16,17 @@ stops it; state stays in DATA_DIR.
 Variables:
 ${describeConfig()}`;
 
-/**
- * Makes streams and consumers, and looks whether the streams are whole and not older than they were; a refusal is for the person
- * who starts the shop to settle.
- */
-async function prepare(operator: Access, dataDir: string): Promise<void> {
+/** Says that the shop is open, and what somebody has set to go wrong in it. */
+async function onOpen(shop: Shop): Promise<void> {
+  const dataDir = process.env.DATA_DIR && shop.dataDir;
+  process.stdout.write(openText(shop, { dataDir }));
+  if (process.env.FAULTS === "off") return;
   try {
-    const { changes } = await applyTopology(operator);
-    if (changes.length > 0) report(`streams and consumers: ${counted(changes.length, "change")} made`);
+    const faults = await standingFaults(shop.operator);
+    if (faults.size > 0) process.stdout.write(faultText(faults, { dataDir }));
   } catch (cause) {
-    if (cause instanceof RefusedError) throw new StartError(cause.message, { cause });
-    throw cause;
+    report(`cannot see which faults are set: ${(cause as Error).message}`);
   }
-  await waitForWholeLedgers(operator, { report });
-  // Until this process ends.
-  await guardStore({ operator, file: join(dataDir, "seen.json"), report });
-}
-
-function summary(shop: Shop): string {
-  const bold = (text: string) => styleText("bold", text, { stream: process.stdout });
-  const names = [...services.map(({ name }) => name), natsServerName];
-  const width = Math.max(...names.map((name) => name.length)) + 2;
-  const urls = services.map(({ name }) => `  ${name.padEnd(width)}${shop.url(name)}`);
-  const orders = `${shop.url("order")}/orders`;
-  return `
-${bold("The shop is open.")}
-
-${urls.join("\n")}
-  ${natsServerName.padEnd(width)}${shop.natsUrl}, monitoring ${shop.url(natsServerName)}
-  ${"state".padEnd(width)}${shop.dataDir}
-
-${bold("Place an order:")}
-
-curl -i ${orders} \\
-  -H 'Content-Type: application/json' \\
-  -H 'Idempotency-Key: ${randomUUID()}' \\
-  -d '${JSON.stringify(exampleOrder)}'
-
-${bold("Watch it,")} with the answer's order_id in place of ORDER_ID:
-
-curl -N ${orders}/ORDER_ID/events
-
-Ctrl-C stops.
-`;
 }
 
 function report(line: string): void {
@@ -80,13 +44,10 @@ async function main(args: readonly string[]): Promise<number> {
   }
   try {
     const { environment, ...config } = readConfig();
-    const options = {
-      ...config,
-      environment: { FAULTS: "on", ...environment },
-      prepare: (operator: Access) => prepare(operator, config.dataDir),
-      report,
-    };
-    return await runShop(options, (shop) => process.stdout.write(summary(shop)));
+    const prepare: ShopOptions["prepare"] = (operator, { signal }) =>
+      prepareStreams(operator, { seen: join(config.dataDir, "seen.json"), report, signal });
+    const options = { ...config, environment: { FAULTS: "on", ...environment }, prepare, report };
+    return await runShop(options, onOpen);
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     report(error.message);

@@ -11,6 +11,7 @@ function start(args: readonly string[], env: Record<string, string> = {}) {
   const run = spawnSync(process.execPath, [join(projectFolder, "tools", "start.ts"), ...args], {
     encoding: "utf8",
     env: { ...process.env, ...env },
+    timeout: 20_000,
   });
   return { code: run.status, out: run.stdout, errors: run.stderr };
 }
@@ -31,6 +32,11 @@ test.each([
     { NATS_SERVER: "/nonexistent/nats-server" },
     "Cannot use NATS_SERVER: /nonexistent/nats-server is missing or is not an executable file\n",
   ],
+  [
+    { PORT_BASE: "80" },
+    /^Cannot start: PORT_BASE is "80", not the port of the order service.* NATS_PORT would be -3778/,
+  ],
+  [{ DATA_DIR: "/proc/x" }, /^Cannot use \/proc\/x: .*; set DATA_DIR to a folder that can be written\n$/],
   [{ DATA_DIR: "/dev/null/data" }, /^Cannot use \/dev\/null\/data: .*\n$/],
 ])("start says in one line what is wrong with %j", (env, line) => {
   const run = start([], env);

@@ -1,15 +1,15 @@
 import { readFileSync } from "node:fs";
-import { type Access, orAborted } from "../nats/mod.ts";
+import { type Access, announceShop, orAborted } from "../nats/mod.ts";
 import { type Service, services as shopServices } from "../services/mod.ts";
 import { type Child, createChild } from "./child.ts";
 import { claimDataDir, credentialsFolder, stopLeftoverNatsServer } from "./data_dir.ts";
 import { findNatsServer, type NatsServer, projectFolder } from "./nats_server.mjs";
+import { startAll, startServices } from "./opening.ts";
 import { assertPortsFree, freePorts } from "./ports.ts";
 import {
   httpUrl,
   LogFiles,
   natsServerFiles,
-  natsServerName,
   natsServerProcess,
   natsUrl,
   operatorAccess,
@@ -24,7 +24,7 @@ export interface ShopOptions {
   /** Holds all state. One shop at a time. */
   readonly dataDir: string;
   /** Called when nats-server is up and before any service starts: makes the streams and consumers. */
-  readonly prepare: (operator: Access) => Promise<void>;
+  readonly prepare: (operator: Access, options: { signal: AbortSignal }) => Promise<void>;
   /** Default: all of `services/mod.ts`. */
   readonly services?: readonly Service[];
   /** Folder that holds `services/`, and all that the services may read. Default: the project's. */
@@ -52,7 +52,7 @@ export interface ShopOptions {
   readonly report?: (line: string) => void;
   /** Default: what `findNatsServer()` finds. */
   readonly natsServer?: NatsServer;
-  /** How long each process may take to become ready. Default 60,000. */
+  /** How long each process may take to become ready. Default: as long as it takes, since a slow machine is no fault. */
   readonly readyWithinMs?: number;
   /** Aborting it while the shop starts stops what has started; `startShop()` then rejects with its reason. */
   readonly signal?: AbortSignal;
@@ -76,6 +76,8 @@ export interface Shop extends AsyncDisposable {
   kill(name: string, signal?: NodeJS.Signals): Promise<void>;
   /** Resolves when it is ready, be it after a restart. */
   ready(name: string): Promise<void>;
+  /** Resolves when every process is ready, those that only look on as well. */
+  allReady(): Promise<void>;
   /** Drains it and leaves it down until `start()`. */
   stop(name: string): Promise<void>;
   /** Starts what was stopped, and resolves when it is ready. */
@@ -91,21 +93,22 @@ export interface Shop extends AsyncDisposable {
 const standardGraceMs = 10_000;
 /** A service whose supervisor was killed drains by itself, for at most 15 s (`lib/`), and holds its port meanwhile. */
 const leftoverPortsMs = 20_000;
-const stillWaitingEveryMs = 5_000;
 const logTailLines = 5;
 
 /**
- * Runs the shop: nats-server, then what `prepare` does, then one process per service. Resolves when all are ready.
- * From then on a process that dies is started again, with a line about it, until `shutdown()` or `close()`.
+ * Runs the shop: nats-server, then what `prepare` does, then one process per service. Resolves when it is open: when all that
+ * orders need is ready. What only looks on comes when it comes, and says so. From then on a process that dies is started
+ * again, with a line about it, until `shutdown()` or `close()`.
  *
  * All processes end with this one. Killed by SIGKILL it cannot see to that, but services notice that it is gone, and
  * the next start on the same folder stops the nats-server that was left behind.
  *
- * @throws {StartError} If a port is taken, the folder is in use, or a process does not start. Nothing runs then.
+ * @throws {StartError} If a port is taken, the folder is in use, or a process that orders need ends before it is ready.
+ * Nothing runs then.
  * @throws {NatsServerError} If there is no usable nats-server.
  */
 export async function startShop(options: ShopOptions): Promise<Shop> {
-  const { prepare, signal } = options;
+  const { prepare, signal = new AbortController().signal } = options;
   const natsServer = options.natsServer ?? findNatsServer();
   const claim = claimDataDir(options.dataDir);
   const settings = await resolveSettings(options, { dataDir: claim.path, natsServer });
@@ -118,12 +121,31 @@ export async function startShop(options: ShopOptions): Promise<Shop> {
       port: settings.ports[use.variable] ?? use.port,
     }));
     await assertPortsFree(uses, { waitMs: claim.wasLeftBehind ? leftoverPortsMs : 0 });
-    if (options.servers === undefined) await startNatsServer(shop, settings);
-    await prepare(shop.operator);
-    await startServices(shop, settings);
+    if (options.servers === undefined) await shop.startNatsServer();
+    shop.announce();
+    await prepare(shop.operator, { signal });
+    await shop.open();
   };
   try {
-    await (signal === undefined ? steps() : orAborted(steps(), signal));
+    await orAborted(steps(), signal);
+    return shop;
+  } catch (cause) {
+    await shop.shutdown();
+    throw cause;
+  }
+}
+
+/**
+ * A shop of which everything is ready, what only looks on as well: for tests and measurements. Nothing in it takes longer
+ * than a minute unless `readyWithinMs` says otherwise.
+ *
+ * @throws As {@linkcode startShop} does, and `StartError` if something is not ready in time.
+ */
+export async function startWholeShop(options: ShopOptions): Promise<Shop> {
+  const { signal = new AbortController().signal } = options;
+  const shop = await startShop({ readyWithinMs: 60_000, ...options });
+  try {
+    await orAborted(shop.allReady(), signal);
     return shop;
   } catch (cause) {
     await shop.shutdown();
@@ -155,15 +177,27 @@ async function resolveSettings(
     credentials: options.servers === undefined ? credentialsFolder(found.dataDir) : options.credentials,
     logs: options.logs ?? "inherit",
     report: options.report ?? ((line) => process.stderr.write(`${line}\n`)),
-    readyWithinMs: options.readyWithinMs ?? 60_000,
+    readyWithinMs: options.readyWithinMs,
   };
 }
 
+/** A shop that does not take orders yet. */
+interface Unopened extends Shop {
+  startNatsServer(): Promise<void>;
+  /** Lets others on this machine find it. */
+  announce(): void;
+  /** Starts the services, and resolves when those are ready that orders need. */
+  open(): Promise<void>;
+}
+
 /** The shop's processes, none of them started yet. */
-function assemble(settings: Settings, { release }: { release: () => void }): Shop {
+function assemble(settings: Settings, { release }: { release: () => void }): Unopened {
   const logs = new LogFiles();
   const natsServer = createChild(natsServerProcess(settings, logs));
-  const services = settings.services.map((service) => createChild(serviceProcess(service, settings, logs)));
+  const childOf = (service: Service) => createChild(serviceProcess(service, settings, logs));
+  const needed = settings.services.filter(({ looksOn }) => !looksOn).map(childOf);
+  const onlookers = settings.services.filter(({ looksOn }) => looksOn).map(childOf);
+  const services = [...needed, ...onlookers];
   const own = settings.servers === undefined ? [natsServer, ...services] : services;
   const children = new Map(own.map((child) => [child.name, child]));
   const find = (name: string): Child => {
@@ -172,8 +206,9 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
     return child;
   };
   let stopped: Promise<void> | undefined;
+  let announced: Disposable | undefined;
 
-  const shop: Shop = {
+  const shop: Unopened = {
     natsUrl: natsUrl(settings),
     operator: operatorAccess(settings),
     dataDir: settings.dataDir,
@@ -181,6 +216,27 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
     pid: (name) => find(name).pid,
     kill: (name, signal = "SIGKILL") => find(name).kill(signal),
     ready: (name) => find(name).ready(),
+    async allReady() {
+      await Promise.all(own.map((child) => child.ready()));
+    },
+    startNatsServer: () => startNatsServer(natsServer, settings),
+    announce() {
+      const { servers: natsUrl, nkeyFile } = shop.operator;
+      const urls = Object.fromEntries([...children.keys()].map((name) => [name, shop.url(name)]));
+      const { operatorToken } = settings;
+      announced = announceShop(settings.dataDir, {
+        pid: process.pid,
+        natsUrl,
+        nkeyFile,
+        operatorToken,
+        urls,
+      });
+    },
+    open: () =>
+      startServices(
+        { needed, onlookers },
+        { report: settings.report, isStopping: () => stopped !== undefined },
+      ),
     stop: (name) => find(name).stop({ graceMs: standardGraceMs }),
     async start(name) {
       if (stopped !== undefined) throw new Error(`Cannot start ${name}: the shop is closed`);
@@ -203,6 +259,7 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
       stopped ??= Promise.resolve();
       for (const child of children.values()) child.close();
       logs[Symbol.dispose]();
+      announced?.[Symbol.dispose]();
       release();
       process.off("exit", shop.close);
     },
@@ -213,10 +270,10 @@ function assemble(settings: Settings, { release }: { release: () => void }): Sho
   return shop;
 }
 
-async function startNatsServer(shop: Shop, settings: Settings): Promise<void> {
+async function startNatsServer(natsServer: Child, settings: Settings): Promise<void> {
   writeNatsFiles(settings, { credentials: credentialsFolder(settings.dataDir) });
   try {
-    await shop.start(natsServerName);
+    await startAll([natsServer], settings.report);
   } catch (cause) {
     if (!(cause instanceof StartError)) throw cause;
     // Its reasons are in its log and not on the terminal.
@@ -224,17 +281,5 @@ async function startNatsServer(shop: Shop, settings: Settings): Promise<void> {
     const tail = readFileSync(log, "utf8").trimEnd().split("\n").slice(-logTailLines);
     throw new StartError(`${cause.message}; the end of ${log}:\n  ${tail.join("\n  ")}`, { cause });
   }
-  settings.report(`nats-server ${settings.natsServer.version} is ready on ${shop.natsUrl}`);
-}
-
-async function startServices(shop: Shop, { services, report }: Settings): Promise<void> {
-  const waiting = new Set(services.map(({ name }) => name));
-  const list = () => [...waiting].join(", ");
-  report(`starting ${list()}`);
-  const reminder = setInterval(() => report(`still waiting for ${list()}`), stillWaitingEveryMs);
-  try {
-    await Promise.all(services.map(({ name }) => shop.start(name).then(() => waiting.delete(name))));
-  } finally {
-    clearInterval(reminder);
-  }
+  settings.report(`nats-server ${settings.natsServer.version} is ready on ${natsUrl(settings)}`);
 }

@@ -1,10 +1,10 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { connect } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
-import { accessOptions, seedFile } from "../nats/mod.ts";
+import { accessOptions, findShop, seedFile } from "../nats/mod.ts";
 import { nodeArguments, type Service } from "../services/mod.ts";
-import { type ShopOptions, startShop } from "./supervisor.ts";
+import { type ShopOptions, startShop, startWholeShop } from "./supervisor.ts";
 import { isAlive, scratchFolder, until } from "./testdata/scratch.ts";
 import { root, services } from "./testdata/services.ts";
 
@@ -148,6 +148,87 @@ test("close() kills all at once", async () => {
   const pids = names.map((name) => shop.pid(name));
   shop.close();
   await until(() => !pids.some(isAlive));
+});
+
+const [alpha, beta] = services as [Service, Service];
+const withOnlooker = [alpha, { ...beta, looksOn: true }];
+/** The environment of beta alone. */
+const ofBeta = (environment: Record<string, string>) => ({
+  environmentOf: (name: string) => (name === "beta" ? environment : {}),
+});
+
+test("startShop() waits for no service that only looks on, and tells when that is ready", async () => {
+  using folder = scratchFolder();
+  const lines: string[] = [];
+  const options = { ...optionsFor(folder.path, lines), services: withOnlooker };
+  await using shop = await startShop({ ...options, ...ofBeta({ FIXTURE_FAILING_CHECK: "database" }) });
+  expect(isAlive(shop.pid("beta"))).toBe(true);
+  expect(lines).not.toContain("beta is ready");
+  await shop.shutdown();
+  await using whole = await startWholeShop(options);
+  expect(lines).toContain("beta is ready");
+  await whole.ready("beta");
+});
+
+test("startShop() opens although what only looks on dies at once, and goes on starting that", async () => {
+  using folder = scratchFolder();
+  const lines: string[] = [];
+  const options = { ...optionsFor(folder.path, lines), services: withOnlooker };
+  await using shop = await startShop({ ...options, ...ofBeta({ FIXTURE_FAILS: "yes" }) });
+  const died = /^beta died \(exit code 3\); starting it again in \d\.\d s$/;
+  await until(() => lines.filter((line) => died.test(line)).length >= 2);
+  expect(isAlive(shop.pid("alpha"))).toBe(true);
+});
+
+test("startShop() goes on waiting for what orders need, and says what that waits for", async () => {
+  using folder = scratchFolder();
+  const lines: string[] = [];
+  const abort = new AbortController();
+  const starting = startShop({
+    ...optionsFor(folder.path, lines),
+    ...ofBeta({ FIXTURE_FAILING_CHECK: "topology" }),
+    signal: abort.signal,
+  });
+  starting.catch(() => undefined);
+  await until(() => lines.includes("still waiting for beta (topology)"));
+  abort.abort(new Error("seen enough"));
+  await expect(starting).rejects.toThrow("seen enough");
+});
+
+test("startShop() gives up on a process after readyWithinMs, if that is set, and says what it waited for", async () => {
+  using folder = scratchFolder();
+  const options = { ...optionsFor(folder.path), ...ofBeta({ FIXTURE_FAILING_CHECK: "topology" }) };
+  await expect(startShop({ ...options, readyWithinMs: 3_000 })).rejects.toThrow(
+    "Cannot start beta: it is not ready after 3 s, and waits for topology",
+  );
+});
+
+test("startShop() opens with a service that an operator has set to be down", async () => {
+  using folder = scratchFolder();
+  const options = optionsFor(folder.path);
+  await using shop = await startShop({ ...options, ...ofBeta({ FIXTURE_FAILING_CHECK: "faults" }) });
+  await shop.ready("beta");
+});
+
+test("startShop() lets others find the shop while it runs, and the operator only", async () => {
+  using folder = scratchFolder();
+  const file = join(folder.path, "running.json");
+  const shop = await startShop({ ...optionsFor(folder.path), operatorToken: "secret" });
+  expect(statSync(file).mode & 0o777).toBe(0o600);
+  const found = findShop({ DATA_DIR: folder.path });
+  expect(found).toMatchObject({
+    servers: shop.natsUrl,
+    nkeyFile: shop.operator.nkeyFile,
+    running: { pid: process.pid, operatorToken: "secret", urls: { alpha: shop.url("alpha") } },
+  });
+  expect(await (await fetch(`${shop.url("alpha")}/read?file=${encodeURIComponent(file)}`)).text()).toBe(
+    "ERR_ACCESS_DENIED",
+  );
+  await shop.shutdown();
+  expect(findShop({ DATA_DIR: folder.path })).toMatchObject({
+    servers: "nats://127.0.0.1:4222",
+    running: undefined,
+  });
 });
 
 test("startShop() leaves nothing running when a service fails to start", async () => {

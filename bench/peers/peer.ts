@@ -63,7 +63,7 @@ export function openPeer({ dataDir, signal }: PeerOptions): Peer {
         args,
         env: { ...process.env, NODE_ENV: "production", ...env },
         stdio: channel ? ["ignore", log, log, "ipc"] : ["ignore", log, log],
-        isReady,
+        waitsFor: async () => ((await isReady()) ? undefined : "its first answer"),
         readyWithinMs: READY_WITHIN_MS,
         report: (line) => process.stderr.write(`${line}\n`),
       });

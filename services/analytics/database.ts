@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { Kysely, PGliteDialect, PostgresDialect } from "kysely";
-import type { Log } from "../../nats/mod.ts";
+import { type Log, makeFolder } from "../../nats/mod.ts";
 import { DATE, INT8 } from "./type_ids.ts";
 import { WriterLock } from "./writer_lock.ts";
 
@@ -87,6 +87,7 @@ async function openPostgres<T>(url: string, log: Log): Promise<Database<T>> {
 async function openPGlite<T>({ folder, log, fail }: DatabaseOptions): Promise<Database<T>> {
   const { PGliteThread } = await import("./pglite.ts");
   const dataDir = join(folder, "pglite");
+  makeFolder(folder);
   if (!existsSync(dataDir)) log.info({ folder: dataDir }, "making a database");
   const pglite = new PGliteThread({ dataDir, fail });
   const db = new Kysely<T>({ dialect: new PGliteDialect({ pglite }) });

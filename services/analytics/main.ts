@@ -18,6 +18,8 @@ await run("analytics", async (life) => {
     await openDatabase<Tables>({ url: config.DATABASE_URL, folder, log, fail: life.fail }),
   );
   log.info({ database: database.kind }, "database");
+  // Of two instances the one that counts, and neither while the database is away.
+  service.checks.database = () => database.isWriter;
   const { projector, gate } = keepProjection(service, new Store(database), {
     config,
     contracts: counted,

@@ -1,6 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir, rename, rm } from "node:fs/promises";
-import { dirname } from "node:path";
+import { rename, rm } from "node:fs/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { PGlite } from "@electric-sql/pglite";
 import type { Answer, Question } from "./pglite.ts";
@@ -21,7 +20,6 @@ port.on("message", (question: Question) => void answer(question));
 async function make(folder: string): Promise<void> {
   const making = `${folder}.new`;
   await rm(making, { recursive: true, force: true });
-  await mkdir(dirname(folder), { recursive: true });
   await (await PGlite.create({ dataDir: making })).close();
   await rename(making, folder);
 }

@@ -1,5 +1,6 @@
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, type Stats, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, type Stats, writeSync } from "node:fs";
 import { join } from "node:path";
+import { makeFolder } from "../../nats/mod.ts";
 
 interface Mailbox {
   readonly fd: number;
@@ -80,7 +81,7 @@ function openWithFolder(path: string, folder: string): number {
     return openSync(path, "a+");
   } catch (cause) {
     if (!(cause instanceof Error && "code" in cause && cause.code === "ENOENT")) throw cause;
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     return openSync(path, "a+");
   }
 }

@@ -1,7 +1,8 @@
 import { hash } from "node:crypto";
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { StartError } from "../../lib/mod.ts";
+import { makeFolder } from "../../nats/mod.ts";
 import { Mailboxes } from "./mailboxes.ts";
 import type { Mailer } from "./mailer.ts";
 import { mboxEntry } from "./mbox.ts";
@@ -30,7 +31,7 @@ export async function createMboxMailer({ dataDir, from }: MboxMailerOptions): Pr
   const folder = join(dataDir, "mail");
   const startedAt = new Date();
   try {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     // One mailbox of 256 stands for all.
     closeSync(openSync(join(folder, "00.mbox"), "a+"));
   } catch (cause) {

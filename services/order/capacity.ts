@@ -1,6 +1,6 @@
 import { setInterval } from "node:timers/promises";
 import { z } from "zod";
-import type { Log } from "../../nats/mod.ts";
+import { getJson, type Log } from "../../nats/mod.ts";
 
 /** Whether the servers have room for the whole way of one more order. */
 export interface Capacity {
@@ -59,8 +59,7 @@ export function watchCapacity(options: CapacityOptions): Capacity {
 /** Undefined if the server does not say. */
 async function shareUsed(url: string): Promise<number | undefined> {
   try {
-    const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-    const { data } = Usage.safeParse(await answer.json());
+    const { data } = Usage.safeParse(await getJson(url, { timeoutMs: TIMEOUT_MS }));
     return data && data.storage / data.config.max_storage;
   } catch {
     // It is away, or hangs; what that means for orders, their commits find out.

@@ -1,7 +1,6 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { connectObserver, run, serveHttp } from "../../lib/mod.ts";
-import { SchemaStore } from "../../nats/mod.ts";
+import { makeFolder, SchemaStore } from "../../nats/mod.ts";
 import { MAX_REGISTRY_BODY_BYTES, routes } from "./app.ts";
 import { Compiler } from "./compiler.ts";
 import { readRegistryConfig } from "./config.ts";
@@ -16,7 +15,7 @@ await run("registry", async (life) => {
     log.warn("REGISTRY_TOKEN is not set: whoever reaches this port may change schemas and their settings");
   }
   const folder = join(config.DATA_DIR, "registry");
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const registry = {
     store: life.stack.use(new SchemaStore(connection, { source: "/services/registry", log })),
     mirror: new Mirror(connection),

@@ -8,7 +8,7 @@ import { exampleOrder } from "../../tools/example_order.ts";
 import { flaggedAddress } from "../../tools/order_kinds.ts";
 import { portUses } from "../../tools/processes.ts";
 import { guardStore } from "../../tools/store_memory.ts";
-import { type Shop, type ShopOptions, startShop } from "../../tools/supervisor.ts";
+import { type Shop, type ShopOptions, startShop, startWholeShop } from "../../tools/supervisor.ts";
 import { waitForWholeLedgers } from "../../tools/whole_ledgers.ts";
 import { providePGlite } from "./pglite.ts";
 import { freePorts } from "./ports.ts";
@@ -41,7 +41,8 @@ export interface TestShop extends AsyncDisposable {
   /** What nats-server stores on, if the shop was opened with one of its own. */
   readonly disk: SmallDisk | undefined;
   /**
-   * Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk.
+   * Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk. What only
+   * looks on may not be ready by then.
    * @param meanwhile Called while nothing runs. Default: nothing.
    */
   crash(meanwhile?: () => Promise<void>): Promise<void>;
@@ -94,8 +95,8 @@ export async function openShop(
   const started = analytics ? services : shopServices;
   const uses = portUses(started);
   const free = await freePorts(uses.length);
-  const open = () =>
-    startShop({
+  const open = (start: typeof startShop) =>
+    start({
       dataDir: folder,
       ports: Object.fromEntries(uses.map(({ variable }, index) => [variable, free[index] as number])),
       services: started,
@@ -114,7 +115,7 @@ export async function openShop(
       report,
       ...differences,
     });
-  let shop = await open();
+  let shop = await open(startWholeShop);
 
   const call: TestShop["call"] = async (service, path, { method = "GET", body, headers } = {}) => {
     const response = await fetch(`${shop.url(service)}${path}`, {
@@ -158,7 +159,7 @@ export async function openShop(
       shop.close();
       await until("everything to be dead", () => !pids.some(runs));
       await meanwhile();
-      shop = await open();
+      shop = await open(startShop);
     },
     call,
     reaches,

@@ -7,8 +7,12 @@ export function serve(port: number, env: NodeJS.ProcessEnv = process.env): void 
   if (env.FIXTURE_FAILS) process.exit(3);
   const server = createServer((request, response) => {
     const [path, file] = request.url?.split("?file=") ?? [];
+    const failing = path === "/readyz" ? env.FIXTURE_FAILING_CHECK : undefined;
     response.statusCode = path === "/readyz" || path === "/env" || path === "/read" ? 200 : 404;
-    response.end(path === "/env" ? JSON.stringify(env) : path === "/read" ? read(file) : "");
+    if (failing) {
+      response.statusCode = 503;
+      response.end(JSON.stringify({ checks: { nats: true, [failing]: false } }));
+    } else response.end(path === "/env" ? JSON.stringify(env) : path === "/read" ? read(file) : "");
   });
   server.listen(port, env.HOST);
   const drain = () => server.close(() => process.exit(0));
