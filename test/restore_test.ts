@@ -1,6 +1,7 @@
 import { cp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Seen } from "../nats/mod.ts";
 import { runOps } from "../ops/program.ts";
 import { collect } from "../ops/testing.ts";
 import { openShop, openStreams, sentMails, type TestShop, until } from "./support/mod.ts";
@@ -28,6 +29,11 @@ async function ops(line: string) {
   };
   const code = await runOps(line.split(" "), { output, environment });
   return { code, ...text() };
+}
+
+async function last(): Promise<Record<string, number>> {
+  await using streams = await openStreams(shop.shop.operator);
+  return await streams.lastSequences();
 }
 
 /** The next command of the page. */
@@ -61,6 +67,12 @@ describe("docs/operations.md, A restored store", { timeout: 240_000 }, () => {
     await place(4);
     await until("all to be counted", async () => (await counted()) === 10, { timeoutMs: 30_000 });
     const mails = await sentMails(join(shop.folder, "mail"));
+    await until("it to be remembered", async () => {
+      const seen = JSON.parse(await readFile(join(shop.folder, "seen.json"), "utf8")) as Seen[];
+      return Object.entries(await last()).every(([name, seq]) => {
+        return seen.some((it) => it.stream === name && it.seq === seq);
+      });
+    });
 
     let isOpen = false;
     const opened = shop
