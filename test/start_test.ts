@@ -120,7 +120,9 @@ describe("npm start", () => {
     await reaches(ports, { order, state: "reserving" });
     expect(await ops(folder.path, command)).toMatchObject({ code: 0, err: "" });
     await reaches(ports, { order, state: "completed" });
-    await second.says(/analytics is not ready after \d+ s: it waits for [\w, ]*\bdatabase\b[\w, ]*; no order does\n/);
+    await second.says(
+      /analytics is not ready after \d+ s: it waits for [\w, ]*\bdatabase\b[\w, ]*; no order does\n/,
+    );
     expect(await second.stop()).toBe(0);
   });
 
