@@ -122,7 +122,7 @@ describe("README.md, word for word but for the ports", () => {
       cwd: root,
       env: { PATH: process.env.PATH, DATA_DIR: folder },
     });
-    expect(JSON.parse(stdout).consumers.length).toBeGreaterThan(0);
+    expect(JSON.parse(stdout).services.length).toBeGreaterThan(0);
   });
 
   it("restocks", async () => {
