@@ -1,6 +1,6 @@
 import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { makeFolder } from "../nats/mod.ts";
+import { dataDirOf, isAlive, makeFolder, readRunningShop } from "../nats/mod.ts";
 import { NatsServerError } from "../tools/nats_server.mjs";
 import { StartError } from "../tools/start_error.ts";
 import type { Benchmark, Options } from "./benchmark.ts";
@@ -35,6 +35,12 @@ export async function runBenchmarks(chosen: readonly Benchmark[], options: RunOp
   if (unusable !== undefined) {
     console.error(`error: ${unusable}`);
     return MISTAKEN;
+  }
+  const running = readRunningShop(dataDirOf(process.env));
+  if (running !== undefined && isAlive(running.pid)) {
+    console.error(
+      `a shop runs here (process ${running.pid}) and shares the cores with what is measured: stop it first`,
+    );
   }
   const results: Record<string, Result> = {};
   using folder = temporaryFolder(options.dataDir);

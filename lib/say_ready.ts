@@ -1,4 +1,4 @@
-import type { Logger } from "pino";
+import type { Log } from "../nats/mod.ts";
 
 const LOOK_EVERY_MS = 100;
 /** What a service waits for is told after so long, and again each time that it has waited twice as long. */
@@ -10,7 +10,7 @@ const LATE_AFTER_MS = 10_000;
  */
 export function sayWhenReady(
   checks: Readonly<Record<string, () => boolean>>,
-  { url, log, stack }: { url: string; log: Logger; stack: AsyncDisposableStack },
+  { url, log, stack }: { url: string; log: Pick<Log, "info" | "warn">; stack: AsyncDisposableStack },
 ): void {
   let late = LATE_AFTER_MS;
   const began = performance.now();

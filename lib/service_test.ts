@@ -20,7 +20,7 @@ import {
 import { compile, fileOf } from "../schemas/mod.ts";
 import { type NatsServer, silent, startNats, until } from "../test/support/mod.ts";
 import { common, readConfig, StartError } from "./config.ts";
-import { connectService } from "./service.ts";
+import { connectService, serveHttp } from "./service.ts";
 
 /** What somebody else has registered for payment's state. */
 async function schemaOf(field: string): Promise<Candidate> {
@@ -33,10 +33,13 @@ describe("connectService()", () => {
   let server: NatsServer;
   let stack: AsyncDisposableStack;
   let failures: Error[];
+  /** What was logged. */
+  let said: string[];
 
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), "service-test-"));
     failures = [];
+    said = [];
     const { operator } = writeCredentials(folder);
     server = await startNats({
       // Beside the folder of the server's own files, to which such a path is relative.
@@ -53,8 +56,8 @@ describe("connectService()", () => {
 
   const open = (nkeyFile: string, natsUrl = server.url) => {
     const environment = { NATS_URL: natsUrl, NATS_NKEY_FILE: nkeyFile, OPERATOR_TOKEN: "x" };
-    const config = readConfig("payment", common, { ...environment, LOG_LEVEL: "silent" });
-    const log = pino({ level: "silent" });
+    const config = readConfig("payment", common, environment);
+    const log = pino({}, { write: (line) => void said.push(JSON.parse(line).msg) });
     return connectService("payment", { config, log, stack, fail: (cause) => failures.push(cause) });
   };
 
@@ -145,8 +148,11 @@ describe("connectService()", () => {
       }),
     ]);
     expect(version).toMatchObject({ kind: "registered", version: 1 });
-    await open(seedFile(folder, "payment"));
+    const service = await open(seedFile(folder, "payment"));
+    await serveHttp(service, { port: 0, portVariable: "PAYMENT_PORT" });
     await until("the refusal", () => failures.length > 0);
+    // Whoever reads that takes the service for one that works.
+    expect(said).not.toContain("listening");
     expect(failures[0]).toBeInstanceOf(StartError);
     expect(failures[0]?.message).toMatch(
       /^Cannot start payment: .*\n {2}payment\.payment: BACKWARD_TRANSITIVE, /,

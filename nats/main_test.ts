@@ -127,7 +127,7 @@ describe("readTopologyConfig()", () => {
   });
 
   it("names the variable that is at fault", () => {
-    expect(() => readTopologyConfig({ NATS_URL: "" })).toThrow("set NATS_URL");
+    expect(() => readTopologyConfig({ NATS_URL: "", DATA_DIR: "/none" })).toThrow("set NATS_URL");
     for (const REPLICAS of ["0", "2", "-1", "1.5", "many", "31"]) {
       expect(() => readTopologyConfig({ NATS_URL: "x", REPLICAS })).toThrow("correct REPLICAS");
     }

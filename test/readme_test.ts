@@ -116,9 +116,19 @@ describe("README.md, word for word but for the ports", () => {
 
   it("counts the orders", async () => {
     const curl = toFreePorts(commands.find((command) => command.includes("/summary")) ?? "");
+    // It only looks on: the shop opens without it.
+    await until("analytics", () => output.includes("analytics is ready"), { timeoutMs: READY_MS });
     await until("one to be counted as completed", async () => {
       return JSON.parse((await run(curl)).stdout).orders.completed > 0;
     });
+  });
+
+  it("is found by the operator's commands, which are told its folder and nothing else", async () => {
+    const { stdout } = await run("node ops/main.ts lag --json", {
+      cwd: root,
+      env: { PATH: process.env.PATH, DATA_DIR: folder },
+    });
+    expect(JSON.parse(stdout).services.length).toBeGreaterThan(0);
   });
 
   it("restocks", async () => {

@@ -4,7 +4,6 @@ import { describeConfig, readConfig } from "./config.ts";
 import { faultText, openText } from "./open_text.ts";
 import { prepareStreams } from "./prepare.ts";
 import { runShop } from "./run.ts";
-import { standingFaults } from "./standing_faults.ts";
 import { StartError } from "./start_error.ts";
 import type { Shop, ShopOptions } from "./supervisor.ts";
 
@@ -22,6 +21,8 @@ async function onOpen(shop: Shop): Promise<void> {
   process.stdout.write(openText(shop, { dataDir }));
   if (process.env.FAULTS === "off") return;
   try {
+    // It loads lib/, a quarter of a second's work, for which nobody was to wait.
+    const { standingFaults } = await import("./standing_faults.ts");
     const faults = await standingFaults(shop.operator);
     if (faults.size > 0) process.stdout.write(faultText(faults, { dataDir }));
   } catch (cause) {
