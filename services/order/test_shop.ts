@@ -56,6 +56,7 @@ export async function openShop({
   ...options
 }: {
   maxStreams?: number;
+  maxStreamMs?: number;
   rateLimit?: RateLimit;
   orderIds?: () => OrderIds | undefined;
   consuming?: boolean;
