@@ -9,6 +9,7 @@ export * from "./otlp_receiver.ts";
 export * from "./pglite.ts";
 export * from "./ports.ts";
 export * from "./postgres.ts";
+export * from "./process_figures.ts";
 export * from "./proxy.ts";
 export * from "./shop.ts";
 export * from "./story.ts";
