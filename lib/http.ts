@@ -48,6 +48,8 @@ export function createApp(options: {
     context.set("trace", trace);
     context.set("log", log);
     await next();
+    // The answer to HEAD has no body, so nobody would ever read one that is a stream, or end it.
+    if (context.req.method === "HEAD") await context.res.body?.cancel();
     const seconds = (performance.now() - started) / 1000;
     const { method, path } = context.req;
     const { status } = context.res;

@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import { StartError } from "./config.ts";
-import { createLog } from "./log.ts";
+import { createLog, flushLog, takeConsole } from "./log.ts";
 
 /** A drain that takes longer than this is stuck, and whoever asked for it is about to kill the process. */
 const MAX_DRAIN_MS = 15_000;
@@ -21,6 +21,7 @@ export interface Life {
  */
 export async function run(service: string, start: (life: Life) => Promise<void>): Promise<void> {
   const log = createLog(service);
+  takeConsole(log);
   const asked = Promise.withResolvers<string>();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => asked.resolve(signal));
   process.on("disconnect", () => asked.resolve("parent gone"));
@@ -46,6 +47,7 @@ export async function run(service: string, start: (life: Life) => Promise<void>)
   }
   clearTimeout(stuck);
   if (process.exitCode !== 1) log.info("stopped");
+  await flushLog();
   // An open IPC channel would keep the process alive; a start that was interrupted may hang.
   process.exit();
 }

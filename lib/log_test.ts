@@ -38,3 +38,16 @@ describe("createLog()", () => {
     for (const secret of ["tok_1", "tok_2", "Bearer 3", '"4"']) expect(line).not.toContain(secret);
   });
 });
+
+describe("a library that prints", () => {
+  it("writes lines of the log", async () => {
+    const { child, ready, ended } = spawnFixture("prints");
+    await ready;
+    child.kill("SIGTERM");
+    const { lines } = await ended;
+    expect(lines.slice(0, 2)).toMatchObject([
+      { level: "error", service: "fixture", msg: "printed", err: { type: "Error" } },
+      { level: "info", service: "fixture", msg: "two words" },
+    ]);
+  });
+});

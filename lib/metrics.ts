@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { CommitOutcome, Contract, Finding } from "../nats/mod.ts";
+import { droppedLogLines } from "./log.ts";
 
 /**
  * Prometheus metrics of one service. Every label has few values, all known beforehand: subjects are without their ids. What
@@ -43,6 +44,15 @@ export function createMetrics(service: string): Metrics {
   registry.setDefaultLabels({ service });
   collectDefaultMetrics({ register: registry });
   const registers = [registry];
+  new Counter({
+    name: "shop_log_lines_dropped_total",
+    help: "Lines of the log that could not be written: who reads it does not, or the disk is full",
+    registers,
+    collect() {
+      this.reset();
+      this.inc(droppedLogLines());
+    },
+  });
   const metrics: Metrics = {
     registry,
     httpSeconds: new Histogram({

@@ -13,6 +13,7 @@ export * from "./operation.ts";
 export * from "./operator.ts";
 export * from "./problem.ts";
 export * from "./projection.ts";
+export * from "./pulled.ts";
 export * from "./request.ts";
 export * from "./request_log.ts";
 export * from "./serve.ts";

@@ -39,6 +39,8 @@ const DRAIN_MS = 3_000;
 export async function serve(app: Pick<Hono, "fetch">, options: ServeOptions): Promise<Server> {
   const server = createAdaptorServer({
     fetch: app.fetch,
+    // HTTP/1.0 has no Host header, and simple health checks speak it.
+    hostname: "localhost",
     serverOptions: {
       requestTimeout: options.requestTimeoutMs ?? REQUEST_TIMEOUT_MS,
       headersTimeout: options.headersTimeoutMs ?? HEADERS_TIMEOUT_MS,

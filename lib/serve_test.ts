@@ -14,7 +14,9 @@ async function exchange(url: string, text: string): Promise<string> {
 }
 
 const start = (options: { requestTimeoutMs?: number; headersTimeoutMs?: number } = {}) => {
-  const app = new Hono().post("/", async (context) => context.text(await context.req.text()));
+  const app = new Hono()
+    .get("/", (context) => context.text("here"))
+    .post("/", async (context) => context.text(await context.req.text()));
   return serve(app, { host: "127.0.0.1", port: 0, portVariable: "TEST_PORT", service: "test", ...options });
 };
 
@@ -34,6 +36,19 @@ describe("serve()", () => {
     await using server = await start();
     const head = `POST / HTTP/1.1\r\nHost: x\r\nX-Large: ${"x".repeat(17 * 1024)}\r\n\r\n`;
     expect(await exchange(server.url, head)).toMatch(/^HTTP\/1.1 431 /);
+  });
+
+  it.each(["GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\r\nHost: \r\n\r\n", "HEAD / HTTP/1.0\r\n\r\n"])(
+    "answers %j, as a load balancer sends it",
+    async (request) => {
+      await using server = await start();
+      expect(await exchange(server.url, request)).toMatch(/^HTTP\/1.1 200 /);
+    },
+  );
+
+  it("refuses HTTP/1.1 without a Host header", async () => {
+    await using server = await start();
+    expect(await exchange(server.url, "GET / HTTP/1.1\r\n\r\n")).toMatch(/^HTTP\/1.1 400 /);
   });
 
   it("names the port that is taken, and the variable that changes it", async () => {

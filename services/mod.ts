@@ -69,10 +69,12 @@ export function environmentFor(
 
 /** What a service is made of. Not all of the project's folder: `DATA_DIR`, with everybody's credentials, may be in it. */
 const sources = ["services", "lib", "nats", "schemas", "gen", "node_modules", "package.json"];
+/** Where Linux tells a process of its own memory and open files, which are among its metrics. Nothing else of `/proc`. */
+const figures = ["/proc/self/status", "/proc/self/limits", "/proc/self/fd"];
 
 /**
  * Arguments for `node` that start `service` under the permission model with just what it needs: the network,
- * reading its code, and writing its own folders of `dataDir`. No add-ons, no other files, and, but where
+ * reading its code and its own figures, and writing its own folders of `dataDir`. No add-ons, no other files, and, but where
  * it `spawns` or has `threads`, no child processes and no workers.
  * @param root The project's folder.
  * @param reads Files that it may read besides: its credential, for example.
@@ -99,7 +101,7 @@ export function nodeArguments(
     ...(service.spawns === true ? ["--allow-child-process", "--disable-warning=SecurityWarning"] : []),
     ...(service.threads === true ? ["--allow-worker", "--disable-warning=SecurityWarning"] : []),
     ...sources.map((name) => `--allow-fs-read=${root}/${name}`),
-    ...reads.map((path) => `--allow-fs-read=${path}`),
+    ...[...figures, ...reads].map((path) => `--allow-fs-read=${path}`),
     ...writes.flatMap((folder) => [`--allow-fs-read=${folder}`, `--allow-fs-write=${folder}`]),
     `${root}/services/${service.name}/main.ts`,
   ];

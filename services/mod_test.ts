@@ -28,4 +28,12 @@ describe("nodeArguments()", () => {
       service.writes.map((folder) => `--allow-fs-read=/app/.data/${folder}`),
     );
   });
+
+  it("lets a process read its own figures in /proc, and not its environment", () => {
+    const [service] = services;
+    if (service === undefined) throw new Error("no service");
+    const args = nodeArguments(service, { root: "/app", dataDir: "/app/.data" });
+    const own = args.filter((argument) => argument.includes("/proc"));
+    expect(own).toEqual(["status", "limits", "fd"].map((file) => `--allow-fs-read=/proc/self/${file}`));
+  });
 });

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -15,6 +16,7 @@ import {
   metricsNamedIn,
   openShop,
   openStreams,
+  processFigures,
   type Sample,
   type Scrape,
   type Streams,
@@ -56,6 +58,38 @@ async function valueAt(service: string, name: string, labels: Sample["labels"] =
 
 describe("the metrics of a running shop", () => {
   let scrapes: Scrape[];
+
+  it.runIf(existsSync("/proc/self/status")).each(services)(
+    "tell of the process of $name what the system tells of it",
+    async ({ name }) => {
+      const told = await scrapeOf(name);
+      const system = await processFigures(shop.shop.pid(name) ?? 0);
+      const value = (metric: string) => told.samples.find((sample) => sample.name === metric)?.value;
+      // A moment lies between the two, in which the process goes on.
+      const about = (figure: number) => ({
+        asymmetricMatch: (other: unknown) => Number(other) > figure / 2 && Number(other) < figure * 2,
+      });
+      expect({
+        residentBytes: value("process_resident_memory_bytes"),
+        virtualBytes: value("process_virtual_memory_bytes"),
+        openFiles: value("process_open_fds"),
+        maxFiles: value("process_max_fds"),
+      }).toEqual({
+        residentBytes: about(system.residentBytes),
+        virtualBytes: about(system.virtualBytes),
+        openFiles: about(system.openFiles),
+        maxFiles: system.maxFiles,
+      });
+      expect(value("process_start_time_seconds")).toBeCloseTo(system.startedAt, -1);
+      // Counted from the moment on at which the process had loaded what counts.
+      expect(value("process_cpu_seconds_total")).toBeGreaterThan(0);
+      expect(value("process_cpu_seconds_total")).toBeLessThanOrEqual(system.cpuSeconds + 0.1);
+      const heap = value("nodejs_heap_size_used_bytes") ?? 0;
+      expect(heap).toBeGreaterThan(0);
+      expect(heap).toBeLessThan(system.residentBytes * 2);
+      expect(value("nodejs_eventloop_lag_p99_seconds")).toBeGreaterThan(0);
+    },
+  );
 
   it("count orders by how they ended, and see what is under way", async () => {
     const [, declined, flagged] = await Promise.all([

@@ -1,5 +1,7 @@
 import { join } from "node:path";
 import { styleText } from "node:util";
+// Not all of lib/, which a supervisor has no use for and which takes a second to load.
+import { neverBlock, openLogOutput } from "../lib/log_output.ts";
 import { describeConfig, readConfig } from "./config.ts";
 import { faultText, openText } from "./open_text.ts";
 import { prepareStreams } from "./prepare.ts";
@@ -30,8 +32,14 @@ async function onOpen(shop: Shop): Promise<void> {
   }
 }
 
+/** Whoever reads along and stalls (Ctrl-S, a pipe) must not keep a service that died from being started again. */
+const errors = openLogOutput(process.stderr, {
+  onResume: (dropped) => report(`${dropped} lines were dropped: nobody took them`),
+});
+const FLUSH_MS = 1_000;
+
 function report(line: string): void {
-  process.stderr.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
+  errors.write(`${styleText("dim", line, { stream: process.stderr })}\n`);
 }
 
 async function main(args: readonly string[]): Promise<number> {
@@ -57,5 +65,7 @@ async function main(args: readonly string[]): Promise<number> {
 }
 
 // A terminal that is closed takes the output away; draining goes on without it.
-for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
-process.exit(await main(process.argv.slice(2)));
+neverBlock(process.stdout);
+const code = await main(process.argv.slice(2));
+await errors.flush({ withinMs: FLUSH_MS });
+process.exit(code);

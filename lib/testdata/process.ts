@@ -1,10 +1,15 @@
-import { writeSync } from "node:fs";
+import { renameSync, writeFileSync, writeSync } from "node:fs";
 import { StartError } from "../config.ts";
 import { run } from "../lifetime.ts";
+import { droppedLogLines } from "../log.ts";
 
 // A service of nothing but its lifetime, for the tests: its first argument says what becomes of it.
 
-const [, , mode = "serves"] = process.argv;
+// Where it "floods", the second names a file for what came of it.
+
+const [, , mode = "serves", file = ""] = process.argv;
+/** More than a pipe and what may wait take together. */
+const FLOOD = { lines: 20_000, bytes: 200 };
 
 await run("fixture", async ({ stack, log, fail }) => {
   // What keeps a service alive.
@@ -45,6 +50,21 @@ await run("fixture", async ({ stack, log, fail }) => {
     log.child(secret).info("in a child");
     log.child({ order: secret }).info("in a child's object");
     log.error({ err: Object.assign(new Error("refused"), secret, { order: secret }) }, "in an error");
+  }
+  if (mode === "floods") {
+    const text = "x".repeat(FLOOD.bytes);
+    for (let line = 1; line <= FLOOD.lines; line++) {
+      log.info({ line, text }, "flood");
+      // As in a service, where other work comes between.
+      if (line % 100 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    writeFileSync(`${file}.new`, JSON.stringify({ lines: FLOOD.lines, dropped: droppedLogLines() }));
+    renameSync(`${file}.new`, file);
+    return;
+  }
+  if (mode === "prints") {
+    console.error(new Error("printed"));
+    console.log("two %s", "words");
   }
   log.info({ order_id: "ord_1" }, "ready");
 });

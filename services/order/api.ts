@@ -117,7 +117,11 @@ export const followOrder = {
   id: "followOrder",
   summary: "The transitions of an order as they happen: Server-Sent Events, until it ends",
   path: { id: OrderId },
-  headers: { "last-event-id": LastEventId.optional().meta({ description: "Only later ones are sent" }) },
+  headers: {
+    "last-event-id": LastEventId.optional().meta({
+      description: "Only later ones are sent; all of them if the order's history does not reach it",
+    }),
+  },
   answers: {
     200: {
       description:

@@ -1,8 +1,7 @@
 import { setMaxListeners } from "node:events";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Context } from "hono";
-import { type SSEStreamingApi, streamSSE } from "hono/streaming";
-import { type Env, Problem, type RequestLog } from "../../lib/mod.ts";
+import { type Env, Problem, pulled, type RequestLog } from "../../lib/mod.ts";
 import { checkoutState, decode, subjectOf } from "../../nats/mod.ts";
 import { LastEventId } from "./api.ts";
 import { findOrder, fromCheckout, hasEnded, type Source, type Standing, toTime } from "./status.ts";
@@ -13,10 +12,17 @@ export interface EventSource extends Source {
   draining: AbortSignal;
   /** Streams open at the same time. Default {@linkcode MAX_STREAMS}. */
   maxStreams?: number;
+  /** Default {@linkcode MAX_STREAM_MS}. */
+  maxStreamMs?: number;
 }
 
 /** Each open stream holds a connection, a subscription and a read every {@linkcode READ_EVERY_MS}. */
 export const MAX_STREAMS = 1_000;
+/**
+ * A client whose host has vanished, or that does not read, is not noticed by writing a heartbeat to it. After this its
+ * place is somebody else's; an EventSource that is still there comes back by itself and goes on where it was.
+ */
+export const MAX_STREAM_MS = 60 * 60_000;
 /** Pushed snapshots come at most once: what was lost on the way is found by reading again. */
 const READ_EVERY_MS = 5_000;
 /** A comment, so that proxies do not take a quiet stream for a dead one. */
@@ -24,13 +30,14 @@ const HEARTBEAT_MS = 15_000;
 
 /**
  * `GET /orders/{id}/events`: Server-Sent Events, one `transition` per entry of the order's history, in order, with the
- * entry's number (from 1) as its id. With `Last-Event-ID` only later ones. The stream closes after the end state; whoever
- * comes back for more then gets 204, which tells an EventSource to stop.
+ * entry's number (from 1) as its id. With `Last-Event-ID` only later ones; an id that the history does not reach is of
+ * another history (a store that was restored, a mistake), and all entries are sent. The stream closes after the end state;
+ * whoever comes back for more then gets 204, which tells an EventSource to stop.
  *
  * 400 for a malformed Last-Event-ID, 404 for an unknown order, 503 with too many streams open.
  */
 export function eventsRoute(source: EventSource): (context: Context<Env>) => Promise<Response> {
-  const { connection, draining, maxStreams = MAX_STREAMS } = source;
+  const { connection, draining, maxStreams = MAX_STREAMS, maxStreamMs = MAX_STREAM_MS } = source;
   const reconnected = new EventTarget();
   // One listener for each open stream is no leak.
   setMaxListeners(maxStreams, reconnected);
@@ -43,51 +50,58 @@ export function eventsRoute(source: EventSource): (context: Context<Env>) => Pro
 
   return async (context) => {
     const orderId = context.req.param("id") ?? "";
-    const lastSent = readLastEventId(context.req.header("last-event-id"));
+    const lastEventId = readLastEventId(context.req.header("last-event-id"));
     const standing = await findOrder(source, orderId);
-    if (hasEnded(standing) && lastSent >= standing.history.length) return context.body(null, 204);
+    const { length } = standing.history;
+    if (hasEnded(standing) && lastEventId === length) return context.body(null, 204);
     if (open >= maxStreams || draining.aborted) throw tooManyStreams();
 
     open += 1;
     const log = context.var.log.child({ order_id: orderId });
-    const response = streamSSE(context, async (stream) => {
-      const gone = new AbortController();
-      stream.onAbort(() => gone.abort());
-      const signal = AbortSignal.any([gone.signal, draining]);
-      try {
-        await send(stream, follow(source, orderId, { signal, log, reconnected }), { lastSent });
-      } catch (cause) {
-        log.error({ err: cause }, "an event stream failed");
-      } finally {
-        open -= 1;
-      }
+    const lastSent = lastEventId > length ? 0 : lastEventId;
+    const stream = pulled(
+      (signal) => frames(follow(source, orderId, { signal, log, reconnected }), { lastSent, log }),
+      {
+        // The request's own signal aborts when its connection is closed.
+        signal: AbortSignal.any([context.req.raw.signal, draining]),
+        maxMs: maxStreamMs,
+        onEnd: () => {
+          open -= 1;
+        },
+      },
+    );
+    return context.body(stream, 200, {
+      "content-type": "text/event-stream",
+      "cache-control": "no-cache",
+      // Kept alive, the connection would hold up the drain of the server after its stream has ended.
+      connection: "close",
     });
-    // Kept alive, the connection would hold up the drain of the server after its stream has ended.
-    response.headers.set("connection", "close");
-    return response;
   };
 }
 
-/** Writes what is new of each snapshot, until the end state is written or there are no more snapshots. */
-async function send(
-  stream: SSEStreamingApi,
+/** What is new of each snapshot, as text of the stream, until the end state is sent or there are no more snapshots. */
+async function* frames(
   standings: AsyncIterable<Standing | undefined>,
-  { lastSent }: { lastSent: number },
-): Promise<void> {
+  { lastSent, log }: { lastSent: number; log: RequestLog },
+): AsyncGenerator<string> {
   let sent = lastSent;
-  // The first comment is due at once: it makes the server send the headers of a stream that begins quietly.
+  // The first comment is due at once: the client of a stream that begins quietly sees that it is open.
   let lastWrite = Number.NEGATIVE_INFINITY;
-  for await (const standing of standings) {
-    for (const transition of standing?.history.slice(sent) ?? []) {
-      sent += 1;
+  try {
+    for await (const standing of standings) {
+      for (const transition of standing?.history.slice(sent) ?? []) {
+        sent += 1;
+        lastWrite = performance.now();
+        const data = JSON.stringify(transitionJson(standing as Standing, transition));
+        yield `event: transition\ndata: ${data}\nid: ${sent}\n\n`;
+      }
+      if (standing !== undefined && hasEnded(standing)) return;
+      if (performance.now() - lastWrite < HEARTBEAT_MS) continue;
       lastWrite = performance.now();
-      const data = JSON.stringify(transitionJson(standing as Standing, transition));
-      await stream.writeSSE({ id: String(sent), event: "transition", data });
+      yield ":\n\n";
     }
-    if (standing !== undefined && hasEnded(standing)) return;
-    if (performance.now() - lastWrite < HEARTBEAT_MS) continue;
-    lastWrite = performance.now();
-    await stream.write(":\n\n");
+  } catch (cause) {
+    log.error({ err: cause }, "an event stream failed");
   }
 }
 

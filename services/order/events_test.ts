@@ -120,13 +120,69 @@ describe("GET /orders/{id}/events", () => {
       "4 completed",
     ]);
     expect((await late.next()).done).toBe(true);
-    for (const lastEventId of ["4", "99"]) {
-      const over = await listen(order, lastEventId);
-      expect([over.status, await over.text()]).toEqual([204, ""]);
-    }
+    const over = await listen(order, "4");
+    expect([over.status, await over.text()]).toEqual([204, ""]);
     const whole = read(await listen(order, ""));
     expect(await next(whole)).toBe("1 created");
     await whole.return(undefined);
+    await openStreams(0);
+  });
+
+  it("sends all of a history that Last-Event-ID is beyond, of a live order and of one that has ended", async () => {
+    const order = await place();
+    await shop.advance(order, "reserving");
+    const live = read(await listen(order, "99"));
+    expect([await next(live), await next(live)]).toEqual(["1 created", "2 reserving"]);
+    await shop.advance(order, "completed");
+    expect(await next(live)).toBe("3 completed");
+    expect((await live.next()).done).toBe(true);
+    const ended = read(await listen(order, "99"));
+    expect([await next(ended), await next(ended), await next(ended)]).toEqual([
+      "1 created",
+      "2 reserving",
+      "3 completed",
+    ]);
+    expect((await ended.next()).done).toBe(true);
+  });
+
+  it("holds nothing for HEAD, however often it is asked", async () => {
+    const order = await place();
+    for (let i = 0; i < 5; i++) {
+      const head = await shop.app.request(`/orders/${order.orderId}/events`, { method: "HEAD" });
+      expect([head.status, head.headers.get("content-type"), head.body]).toEqual([
+        200,
+        "text/event-stream",
+        null,
+      ]);
+    }
+    const events = read(await listen(order));
+    expect(await next(events)).toBe("1 created");
+    await events.return(undefined);
+    await openStreams(0);
+  });
+
+  it("gives back the place of a client that is gone before it has read anything", async () => {
+    const order = await place();
+    for (let i = 0; i < 5; i++) {
+      const gone = new AbortController();
+      const answer = await shop.app.request(`/orders/${order.orderId}/events`, { signal: gone.signal });
+      expect(answer.status).toBe(200);
+      gone.abort();
+    }
+    await openStreams(0);
+  });
+
+  it("gives the place of a client that does not read to somebody else after a while", async () => {
+    const order = await place();
+    await using brief = await openShop({ maxStreams: 1, maxStreamMs: 50, beside: shop });
+    const stalled = await brief.app.request(`/orders/${order.orderId}/events`);
+    expect(stalled.status).toBe(200);
+    const another = await until("its place", async () => {
+      const answer = await brief.app.request(`/orders/${order.orderId}/events`);
+      return answer.status === 200 ? answer : undefined;
+    });
+    await another.body?.cancel();
+    expect(await stalled.text()).toBe("");
     await openStreams(0);
   });
 
@@ -150,15 +206,19 @@ describe("GET /orders/{id}/events", () => {
     const order = await place();
     const answers = await Promise.all([listen(order), listen(order), listen(order)]);
     expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+    // A stream begins when it is read.
+    const streams = answers.map(read);
+    for (const stream of streams) expect(await next(stream)).toBe("1 created");
     await openStreams(3);
     const refused = await listen(order);
     expect(refused.status).toBe(503);
     expect(await refused.json()).toMatchObject({ type: "urn:problem:shop:too-many-streams" });
-    await answers[0]?.body?.cancel();
+    await streams[0]?.return(undefined);
     await openStreams(2);
     const another = await listen(order);
     expect(another.status).toBe(200);
-    for (const answer of [...answers.slice(1), another]) await answer.body?.cancel();
+    await another.body?.cancel();
+    for (const stream of streams.slice(1)) await stream.return(undefined);
     await openStreams(0);
   });
 

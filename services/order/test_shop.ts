@@ -57,6 +57,7 @@ export async function openShop({
   ...options
 }: {
   maxStreams?: number;
+  maxStreamMs?: number;
   rateLimit?: RateLimit;
   orderIds?: () => OrderIds | undefined;
   consuming?: boolean;

@@ -10,6 +10,7 @@ export * from "./park.ts";
 export * from "./pglite.ts";
 export * from "./ports.ts";
 export * from "./postgres.ts";
+export * from "./process_figures.ts";
 export * from "./proxy.ts";
 export * from "./shop.ts";
 export * from "./small_disk.ts";
