@@ -6,6 +6,8 @@ import {
   ReadGate,
   SchemaRefusedError,
   SchemaStore,
+  schemaIdIn,
+  schemaKey,
   type Verdict,
 } from "../nats/mod.ts";
 import { type CommonConfig, StartError } from "./config.ts";
@@ -24,6 +26,8 @@ export interface SchemaGate {
 
 /** Between two tries to register while the servers do not answer. */
 const PAUSE = { firstMs: 250, maxMs: 5_000 };
+/** Looks this often whether the registry still has what was registered. Costs one read for each contract. */
+const LOOK_EVERY_MS = 30_000;
 
 /**
  * Begins to register what the service stores. Ends the service if that is refused. With `SCHEMA_GATE=off` whatever would be
@@ -47,12 +51,11 @@ export function openSchemaGate(
   let urls: ReadonlyMap<Contract, string> | undefined;
   checks.schemas = () => urls !== undefined;
   const register = async () => {
-    for (let attempt = 1; urls === undefined; attempt++) {
+    for (let attempt = 1; ; attempt++) {
       try {
-        urls = await passStartGate(
-          { jsm, store },
-          { service: name, registryUrl: config.REGISTRY_URL, off, log, signal },
-        );
+        const options = { service: name, registryUrl: config.REGISTRY_URL, off, log, signal };
+        urls = await passStartGate({ jsm, store }, options);
+        return;
       } catch (cause) {
         if (cause instanceof SchemaRefusedError) fail?.(new StartError(cause.message, { cause }));
         if (cause instanceof SchemaRefusedError || signal.aborted) throw cause;
@@ -62,6 +65,10 @@ export function openSchemaGate(
     }
   };
   const opened = register();
+  void opened.then(
+    () => keepRegistered({ urls: () => urls, store, register, log, signal }),
+    () => undefined,
+  );
   // Whoever waits for it is told; with nobody waiting it is no fault of the process.
   opened.catch((cause) => log.debug({ err: cause }, "stopped before schemas were registered"));
 
@@ -73,6 +80,33 @@ export function openSchemaGate(
       metrics.unreadable.inc({ subject }),
     ),
   };
+}
+
+/** Registers again what the registry has lost: readers would wait for it. The ids are the same, since schemas make them. */
+async function keepRegistered({
+  urls,
+  store,
+  register,
+  log,
+  signal,
+}: {
+  urls(): ReadonlyMap<Contract, string> | undefined;
+  store: SchemaStore;
+  register(): Promise<void>;
+  log: Observer["log"];
+  signal: AbortSignal;
+}): Promise<void> {
+  for (; !signal.aborted; await pause(LOOK_EVERY_MS, signal)) {
+    try {
+      const ids = [...new Set(urls()?.values())].map((url) => schemaIdIn(url) ?? 0);
+      const found = await Promise.all(ids.map((id) => store.read(schemaKey(id))));
+      if (found.every((schema) => schema !== undefined)) continue;
+      log.error("the registry has lost schemas of this service; registering them again");
+      await register();
+    } catch (cause) {
+      if (!signal.aborted) log.warn({ err: cause }, "cannot tell whether the registry has all schemas");
+    }
+  }
 }
 
 /** Tells `count` of each message that is refused, by its subject. */

@@ -8,10 +8,13 @@ import {
   RetentionPolicy,
   StorageType,
   type StreamConfig,
+  type StreamInfo,
 } from "@nats-io/jetstream";
 import { connect, type NatsConnection, nanos } from "@nats-io/transport-node";
 import { type Access, accessOptions } from "./access.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
+import { beginOf, beginsNow, marksOf, missingMarks, stored } from "./consumer_begin.ts";
+import { counted } from "./counted.ts";
 import { DEAD_LETTER_PREFIX } from "./dead_letter.ts";
 import {
   type BucketSpec,
@@ -79,10 +82,10 @@ export async function applyTopology(options: ApplyOptions): Promise<ApplyResult>
   const connection = await connectOnce(options);
   try {
     const jsm = await jetstreamManager(connection);
-    const plan = await makePlan(jsm, options);
+    const plan = await makePlan({ connection, jsm }, options);
     if (plan.refusals.length > 0) throw new RefusedError(plan.refusals);
     if (options.dryRun !== true) for (const step of plan.steps) await step.apply();
-    return { changes: plan.steps.map((step) => step.line), undeclared: plan.undeclared };
+    return { changes: plan.steps.flatMap((step) => step.line ?? []), undeclared: plan.undeclared };
   } finally {
     await connection.close();
   }
@@ -98,19 +101,40 @@ async function connectOnce(access: Access): Promise<NatsConnection> {
 }
 
 interface Plan {
-  steps: { line: string; apply: () => Promise<unknown> }[];
+  /** Without a line: it belongs to the step before. */
+  steps: { line?: string; apply: () => Promise<unknown> }[];
   refusals: string[];
   undeclared: string[];
 }
 
-async function makePlan(jsm: JetStreamManager, options: ApplyOptions): Promise<Plan> {
+/** The server, and what is there of it. */
+interface Server {
+  readonly connection: NatsConnection;
+  readonly jsm: JetStreamManager;
+}
+
+async function makePlan(server: Server, options: ApplyOptions): Promise<Plan> {
+  const { jsm } = server;
   const plan: Plan = { steps: [], refusals: [], undeclared: [] };
   const { topology = shop, replicas = 1 } = options;
   const { buckets = [] } = topology;
-  for (const spec of topology.streams) await planStream(jsm, plan, spec.prefix, streamConfig(spec, replicas));
+  const streams = new Map<string, StreamInfo | undefined>();
+  for (const spec of topology.streams) {
+    const metadata = marksOf(spec.name, topology, filtersOf);
+    const wanted = streamConfig(spec, replicas);
+    streams.set(spec.name, await planStream(jsm, plan, { prefix: spec.prefix, wanted, metadata }));
+  }
   for (const spec of buckets)
-    await planStream(jsm, plan, streamOf(spec).prefix, bucketConfig(spec, replicas));
-  for (const spec of topology.consumers) await planConsumer(jsm, plan, spec, consumerConfig(spec));
+    await planStream(jsm, plan, { prefix: streamOf(spec).prefix, wanted: bucketConfig(spec, replicas) });
+  const present: PresentConsumer[] = [];
+  for (const spec of topology.consumers) {
+    const { stream: name } = spec;
+    const stream = streams.has(name) ? streams.get(name) : await orMissing(jsm.streams.info(name));
+    if (stream === undefined) planNewConsumer(jsm, plan, spec);
+    else present.push(...(await planConsumer(server, plan, { spec, stream })));
+  }
+  for (const info of streams.values())
+    if (info !== undefined) planMarks(jsm, plan, { info, topology, present });
   for await (const { config } of jsm.streams.list()) {
     const declared = [...topology.streams, ...buckets.map(streamOf)];
     if (!declared.some((spec) => spec.name === config.name)) {
@@ -197,22 +221,31 @@ function filtersOf({ service, contracts, deadLetters, unfiltered }: ConsumerSpec
   return [...new Set(subjects.map((subject) => `${subject.split(".", 1)[0]}.>`))];
 }
 
+/** @returns The stream as it is, undefined if it has to be made. */
 async function planStream(
   jsm: JetStreamManager,
   plan: Plan,
-  prefix: string,
-  wanted: Partial<StreamConfig> & { name: string },
-): Promise<void> {
+  {
+    prefix,
+    wanted,
+    metadata,
+  }: {
+    prefix: string;
+    wanted: Partial<StreamConfig> & { name: string };
+    /** Of a stream that is made. */
+    metadata?: Record<string, string>;
+  },
+): Promise<StreamInfo | undefined> {
   const info = await orMissing(jsm.streams.info(wanted.name));
   if (info === undefined) {
     plan.steps.push({
       line: `+ stream ${wanted.name} (${wanted.subjects})`,
-      apply: () => jsm.streams.add(wanted),
+      apply: () => jsm.streams.add({ ...wanted, ...(metadata && { metadata }) }),
     });
-    return;
+    return undefined;
   }
   const differences = compare(withUnset(wanted, { republish: undefined }), info.config);
-  if (differences.length === 0) return;
+  if (differences.length === 0) return info;
   for (const { field, text } of differences) {
     if (
       field === "storage" ||
@@ -225,12 +258,12 @@ async function planStream(
   const dropped = info.config.subjects.filter((subject) => !wanted.subjects?.includes(subject));
   for (const subject of dropped) {
     const { state } = await jsm.streams.info(wanted.name, { subjects_filter: subject });
-    const stored = Object.entries(state.subjects ?? {})
+    const held = Object.entries(state.subjects ?? {})
       .filter(([name]) => !name.startsWith(`${prefix}.`))
       .reduce((sum, [, count]) => sum + count, 0);
-    if (stored > 0) {
+    if (held > 0) {
       plan.refusals.push(
-        `stream ${wanted.name}: ${subject} would no longer be stored, and holds ${stored} messages`,
+        `stream ${wanted.name}: ${subject} would no longer be stored, and holds ${counted(held, "message")}`,
       );
     }
   }
@@ -238,49 +271,105 @@ async function planStream(
     line: `~ stream ${wanted.name}: ${differences.map((difference) => difference.text).join(", ")}`,
     apply: () => jsm.streams.update(wanted.name, withUnset(wanted, { republish: undefined })),
   });
+  return info;
+}
+
+/** A consumer that is there once the plan is carried out. */
+interface PresentConsumer {
+  readonly spec: ConsumerSpec;
+  readonly filters: readonly string[];
+  /** Whether a step of the plan says so. */
+  readonly told: boolean;
+}
+
+/** Notes which consumers there are, in a stream that an older version made or whose consumers are others than before. */
+function planMarks(
+  jsm: JetStreamManager,
+  plan: Plan,
+  { info, topology, present }: { info: StreamInfo; topology: Topology; present: readonly PresentConsumer[] },
+): void {
+  const { name } = info.config;
+  const own = present.filter(({ spec }) => spec.stream === name);
+  const marks = missingMarks(info, topology, own);
+  if (marks === undefined) return;
+  const known = missingMarks(
+    info,
+    topology,
+    own.filter(({ told }) => !told),
+  );
+  plan.steps.push({
+    ...(known !== undefined && { line: `~ stream ${name}: notes which of its consumers have been there` }),
+    apply: async () => {
+      const { config } = await jsm.streams.info(name);
+      return jsm.streams.update(name, { metadata: { ...config.metadata, ...marks } });
+    },
+  });
+}
+
+/** Of a stream that the plan makes, which holds nothing. */
+function planNewConsumer(jsm: JetStreamManager, plan: Plan, spec: ConsumerSpec): void {
+  const wanted = consumerConfig(spec);
+  plan.steps.push({
+    line: `+ consumer ${spec.stream}/${spec.service} (${wanted.filter_subjects})`,
+    apply: () => jsm.consumers.add(spec.stream, wanted),
+  });
 }
 
 async function planConsumer(
-  jsm: JetStreamManager,
+  server: Server,
   plan: Plan,
-  spec: ConsumerSpec,
-  wanted: Partial<ConsumerConfig> & { durable_name: string },
-): Promise<void> {
+  { spec, stream }: { spec: ConsumerSpec; stream: StreamInfo },
+): Promise<PresentConsumer[]> {
+  const { jsm } = server;
+  const wanted = consumerConfig(spec);
+  const { filter_subjects: filters = [] } = wanted;
   const name = `${spec.stream}/${spec.service}`;
   const info = await orMissing(jsm.consumers.info(spec.stream, spec.service));
   if (info === undefined) {
+    const begin = await beginOf(server, spec, { stream, filters });
+    if (begin.kind === "refused") {
+      plan.refusals.push(begin.reason);
+      return [];
+    }
     plan.steps.push({
-      line: `+ consumer ${name} (${wanted.filter_subjects})`,
-      apply: () => jsm.consumers.add(spec.stream, wanted),
+      line: `+ consumer ${name} (${filters})${begin.text === "" ? "" : `: ${begin.text}`}`,
+      apply: () => jsm.consumers.add(spec.stream, { ...wanted, ...begin.config }),
     });
-    return;
+    return [{ spec, filters, told: true }];
   }
   const actual = withFilters(info.config);
   const differences = compare(wanted, actual);
-  if (differences.length === 0) return;
+  if (differences.length === 0) return [{ spec, filters, told: false }];
   for (const { field, text } of differences) {
     if (field === "deliver_policy" || field === "ack_policy") {
       plan.refusals.push(`consumer ${name}: ${text}: it would have to be made anew and forget its position`);
     }
   }
+  const texts = differences.map((difference) => difference.text);
   // A filter that is added reaches back no further than the consumer's position: what is older is never delivered. The
   // position is not `delivered`: a consumer that looked for something and found nothing is past all of it.
-  for (const subject of wanted.filter_subjects ?? []) {
+  for (const subject of filters) {
     if (actual.filter_subjects?.includes(subject)) continue;
-    const { state } = await jsm.streams.info(spec.stream, { subjects_filter: subject });
-    const stored = Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0);
-    if (stored > 0) {
-      plan.refusals.push(
-        `consumer ${name}: ${subject} already holds ${stored} messages that it might never get; ` +
-          `delete the consumer, and it starts over with all of them`,
+    const count = await stored(server, stream, subject);
+    if (count === 0) continue;
+    if (beginsNow(spec)) {
+      texts.push(
+        `of ${subject} it gets what comes after its position, not the ${counted(count, "message")} before`,
       );
+      continue;
     }
+    plan.refusals.push(
+      `consumer ${name}: ${subject} already holds ${counted(count, "message")} that it might never get; ` +
+        `delete the consumer, and it starts over with all of them`,
+    );
   }
+  const { deliver_policy: _, ...changeable } = wanted;
   plan.steps.push({
-    line: `~ consumer ${name}: ${differences.map((difference) => difference.text).join(", ")}`,
+    line: `~ consumer ${name}: ${texts.join(", ")}`,
     apply: () =>
-      jsm.consumers.update(spec.stream, spec.service, withUnset(wanted, { filter_subject: undefined })),
+      jsm.consumers.update(spec.stream, spec.service, withUnset(changeable, { filter_subject: undefined })),
   });
+  return [{ spec, filters, told: true }];
 }
 
 /** `wanted`, and what is to be unset where it does not say otherwise: an update keeps what it does not name. */

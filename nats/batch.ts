@@ -1,6 +1,7 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type BatchEntry, MAX_BATCH_MESSAGES } from "./commit.ts";
 import { type Contract, encode, type Outgoing } from "./contracts/contract.ts";
+import { counted } from "./counted.ts";
 import { HeaderLines, headerLine } from "./headers.ts";
 import { startCreate } from "./spans.ts";
 import { isSampled, randomId, type TraceContext } from "./trace.ts";
@@ -79,7 +80,7 @@ export class Batch {
     if (this.size + messages.length > MAX_BATCH_MESSAGES || this.#bytes + bytes > MAX_BATCH_BYTES) {
       if (this.size > 0) return false;
       throw new RangeError(
-        `Cannot commit a decision of ${messages.length} messages and ${bytes} bytes: ` +
+        `Cannot commit a decision of ${counted(messages.length, "message")} and ${counted(bytes, "byte")}: ` +
           `a batch holds ${MAX_BATCH_MESSAGES} messages and ${MAX_BATCH_BYTES} bytes`,
       );
     }

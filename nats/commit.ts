@@ -1,4 +1,5 @@
 import { errors, headers, type Msg, type MsgHdrs, type NatsConnection } from "@nats-io/transport-node";
+import { counted } from "./counted.ts";
 import type { OutgoingHeaders } from "./headers.ts";
 import { randomId } from "./trace.ts";
 
@@ -65,7 +66,7 @@ export async function commit(
   const last = entries.at(-1);
   if (last === undefined || entries.length > MAX_BATCH_MESSAGES) {
     throw new RangeError(
-      `Cannot commit ${entries.length} messages to ${stream}: a batch has 1 to ${MAX_BATCH_MESSAGES}`,
+      `Cannot commit ${counted(entries.length, "message")} to ${stream}: a batch has 1 to ${MAX_BATCH_MESSAGES}`,
     );
   }
   const batchId = entries.length > 1 ? randomId() : undefined;

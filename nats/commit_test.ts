@@ -1,3 +1,4 @@
+import type { Msg } from "@nats-io/transport-node";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import {
   type Client,
@@ -143,6 +144,30 @@ describe("commit()", () => {
     const outcome = await commit(client.connection, "TEST", [entry(), entry({ headers: bad })]);
     expect(outcome).toMatchObject({ kind: "rejected", code: expect.any(Number) });
     expect(await stored()).toBe(0);
+  });
+
+  describe("does not take for committed what a server has stored otherwise than it was asked", () => {
+    const batchId = (msg: Msg) => msg.headers?.get("Nats-Batch-Id") ?? "";
+    it.each<[string, (msg: Msg) => object]>([
+      ["the last message alone", () => ({ stream: "TEST", seq: 1 })],
+      ["fewer messages", (msg) => ({ stream: "TEST", seq: 2, batch: batchId(msg), count: 2 })],
+      ["another batch", () => ({ stream: "TEST", seq: 3, batch: "another", count: 3 })],
+      ["in another stream", (msg) => ({ stream: "OTHER", seq: 3, batch: batchId(msg), count: 3 })],
+      ["nobody knows where", (msg) => ({ stream: "TEST", batch: batchId(msg), count: 3 })],
+    ])("%s", async (_, answer) => {
+      // Such a server does not exist any more: one before 2.12 has no batches.
+      const subject = `nowhere.commit.${++serial}`;
+      const server = client.connection.subscribe(subject, {
+        callback: (_, msg) => void (msg.reply && msg.respond(JSON.stringify(answer(msg)))),
+      });
+      const entries = [entry({ subject }), entry({ subject }), entry({ subject })];
+      const outcome = await commit(client.connection, "TEST", entries);
+      server.unsubscribe();
+      expect(outcome).toMatchObject({
+        kind: "rejected",
+        description: expect.stringContaining("unexpected answer"),
+      });
+    });
   });
 
   it("rejects a message of another stream, and stores it nowhere", async () => {

@@ -1,4 +1,5 @@
 import { type ConsumerConfig, JetStreamApiCodes, JetStreamApiError } from "@nats-io/jetstream";
+import { withBegin } from "./consumer_begin.ts";
 
 /** A setting that is not as it should be, with both values as text. */
 export interface Difference {
@@ -28,8 +29,12 @@ function canonical(value: unknown): string {
   return JSON.stringify(Object.fromEntries(Object.entries(value).sort(([a], [b]) => a.localeCompare(b))));
 }
 
-/** A consumer's configuration with its filters under one name: the server gives a single one back under another. */
-export function withFilters({ filter_subject: single, ...config }: ConsumerConfig) {
+/**
+ * A consumer's configuration as it is compared: with its filters under one name, since the server gives a single one back under
+ * another, and without the place at which it was made to begin.
+ */
+export function withFilters(actual: ConsumerConfig) {
+  const { filter_subject: single, ...config } = withBegin(actual);
   return single === undefined ? config : { ...config, filter_subjects: [single] };
 }
 

@@ -1,8 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { type JsonValue, toJson } from "@bufbuild/protobuf";
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import { type Contract, decode } from "./contracts/contract.ts";
 import {
   changeLetter,
   DEAD_LETTER_PREFIX,
@@ -14,6 +12,7 @@ import {
 } from "./dead_letter.ts";
 import { MAX_PAGE, viewStored } from "./read.ts";
 import { topology as shop, type Topology } from "./topology.ts";
+import { type Trial, type TrialStep, trialSteps, tryLetter } from "./trial.ts";
 
 /** Which dead letters; what is not said does not matter. */
 export interface DeadLetterFilter {
@@ -89,54 +88,23 @@ export function isDeadLetterId(id: string): boolean {
   return /^[\w-]+\.[\w-]+\.[\w-]+\.\d+$/.test(id);
 }
 
-/** What a payload is, and whether its service would take it. */
-export type Inspection =
-  | {
-      kind: "decodes";
-      schema: string;
-      value: JsonValue;
-      /** Bytes of fields that this version of the schema does not know. */
-      unknownBytes: number;
-    }
-  | { kind: "broken"; schema: string | undefined; error: string };
-
-/** Decodes the payload as the letter's consumer would, by the topology. Means of payment are not shown. */
-export function inspect(letter: DeadLetter, options: { topology?: Topology } = {}): Inspection {
-  const contract = contractOf(letter, options.topology ?? shop);
-  if (contract === undefined) {
-    const error = `${letter.service} does not read ${letter.type} from ${letter.stream}`;
-    return { kind: "broken", schema: undefined, error };
-  }
-  const schema = contract.schema.typeName;
-  if (letter.forged)
-    return { kind: "broken", schema, error: "it was not written by the owner of its stream" };
-  const claimed = letter.headers.get("ce-type");
-  if (claimed && claimed !== schema) {
-    return { kind: "broken", schema, error: `it says that it is ${claimed}, not ${schema}` };
-  }
-  try {
-    const value = decode(contract, letter.data);
-    const unknownBytes = value.$unknown?.reduce((sum, { data }) => sum + data.length, 0) ?? 0;
-    return { kind: "decodes", schema, value: hidden(toJson(contract.schema, value)), unknownBytes };
-  } catch (cause) {
-    return { kind: "broken", schema, error: cause instanceof Error ? cause.message : String(cause) };
-  }
-}
-
 /** What became of one letter that was to be redriven or discarded. `letter` is how it stood before. */
 export interface LetterOutcome {
   id: string;
   letter: DeadLetter | undefined;
   /**
    * - `redriven`, `discarded`: done and recorded.
-   * - `would_redrive`: a dry run found nothing against it.
-   * - `would_fail`: it was left alone, since it would not be decoded or has no reader.
+   * - `would_redrive`: a dry run found nothing against it, as far as it was `checked`.
+   * - `would_fail`: it was left alone, since its service would park it again.
    * - `unchanged`: nothing was done, since it is not parked: it was redriven, handled or discarded before.
    * - `missing`: there is none.
    * - `failed`: the server would not store it, or did not say so in time; doing it again is safe.
    */
   outcome: "redriven" | "discarded" | "would_redrive" | "would_fail" | "unchanged" | "missing" | "failed";
   detail: string;
+  /** Of a redrive: what was tried before, and what was not. */
+  checked?: readonly TrialStep[];
+  unchecked?: readonly TrialStep[];
 }
 
 export interface RedriveOptions {
@@ -144,10 +112,12 @@ export interface RedriveOptions {
   by: string;
   /** Only say what would happen. Default false. */
   dryRun?: boolean;
-  /** Redrive what does not pass the check of its schema too; never what was forged. Default false. */
+  /** Redrive what would be parked again, too; never what was forged. Default false. */
   force?: boolean;
   /** Default: the shop's. */
   topology?: Topology;
+  /** Tries what would come of it. Default: {@linkcode tryLetter} without schemas and decisions. */
+  trial?: ((letter: DeadLetter) => Promise<Trial>) | undefined;
 }
 
 /** Where dead letters are read and changed. */
@@ -168,17 +138,20 @@ export async function redriveDeadLetter(
   id: string,
   options: RedriveOptions,
 ): Promise<LetterOutcome> {
-  return settle(source, id, (letter) => {
-    const { by, dryRun = false, force = false, topology = shop } = options;
-    const inspection = inspect(letter, { topology });
-    if (inspection.kind === "broken" && (letter.forged || !force))
-      return { outcome: "would_fail", detail: inspection.error };
-    const detail =
-      inspection.kind === "broken"
-        ? `forced: ${inspection.error}`
-        : `is ${inspection.schema}${inspection.unknownBytes > 0 ? `, ${inspection.unknownBytes} unknown bytes` : ""}`;
-    if (dryRun) return { outcome: "would_redrive", detail };
-    return { outcome: "redriven", detail, change: { status: "redriven", by, note: "" } };
+  const { by, dryRun = false, force = false, topology = shop } = options;
+  const trial = options.trial ?? ((letter: DeadLetter) => tryLetter(letter, { topology }));
+  return settle(source, id, async (letter) => {
+    const { fails, detail, checked } = await trial(letter);
+    const unchecked = trialSteps.filter((step) => !checked.includes(step));
+    const tried = { checked, unchecked };
+    if (fails && (letter.forged || !force)) return { outcome: "would_fail", detail, ...tried };
+    const told = fails ? `forced: ${detail}` : detail;
+    if (dryRun) {
+      const left = fails || unchecked.length === 0 ? "" : `; not tried: its ${unchecked.join(", its ")}`;
+      return { outcome: "would_redrive", detail: `${told}${left}`, ...tried };
+    }
+    const change: DeadLetterChange = { status: "redriven", by, note: "" };
+    return { outcome: "redriven", detail: told, ...tried, change };
   });
 }
 
@@ -189,7 +162,7 @@ export async function discardDeadLetter(
   options: { by: string; reason: string },
 ): Promise<LetterOutcome> {
   const { by, reason } = options;
-  return settle(source, id, () => ({
+  return settle(source, id, async () => ({
     outcome: "discarded",
     detail: reason,
     change: { status: "discarded", by, note: reason },
@@ -241,27 +214,39 @@ const MAX_TRIES = 5;
 /** A replica that is behind shows a letter as it was; it has caught up after a few of these. */
 const RETRY_MS = 50;
 
+type Step = Pick<LetterOutcome, "outcome" | "detail" | "checked" | "unchecked">;
+
 async function settle(
   { connection, jsm }: DeadLetterSource,
   id: string,
-  decide: (letter: DeadLetter) => Pick<LetterOutcome, "outcome" | "detail"> & { change?: DeadLetterChange },
+  decide: (letter: DeadLetter) => Promise<Step & { change?: DeadLetterChange }>,
 ): Promise<LetterOutcome> {
   let detail = "";
   let before: DeadLetter | undefined;
+  /** Of the try whose answer was lost: its change may be stored. */
+  let tried: (Step & { change?: DeadLetterChange }) | undefined;
   for (let attempt = 1; attempt <= MAX_TRIES; attempt++) {
     const letter = await findDeadLetter(jsm, id);
     if (letter === undefined)
       return { id, letter, outcome: "missing", detail: "there is no such dead letter" };
-    const step = decide(letter);
     // The answer to an earlier try was lost, and its change is in the letter's history, whatever followed.
-    if (before !== undefined && letter.seq > before.seq && letter.by === step.change?.by) {
-      return { id, letter: before, outcome: step.outcome, detail: step.detail };
+    if (
+      before !== undefined &&
+      tried !== undefined &&
+      letter.seq > before.seq &&
+      letter.by === tried.change?.by
+    ) {
+      return { id, letter: before, ...withoutChange(tried) };
     }
     if (letter.status !== "parked") return { id, letter, outcome: "unchanged", detail: standing(letter) };
+    const step = await decide(letter);
     if (step.change === undefined) return { id, letter, ...step };
     const changed = await changeLetter(connection, letter, step.change);
-    if (changed.kind === "committed") return { id, letter, outcome: step.outcome, detail: step.detail };
-    if (changed.kind === "unknown") before = letter;
+    if (changed.kind === "committed") return { id, letter, ...withoutChange(step) };
+    if (changed.kind === "unknown") {
+      before = letter;
+      tried = step;
+    }
     detail = "description" in changed ? changed.description : changed.kind;
     if (changed.kind === "rejected") break;
     await sleep(RETRY_MS * attempt);
@@ -269,18 +254,15 @@ async function settle(
   return { id, letter: before, outcome: "failed", detail };
 }
 
+function withoutChange({ change: _, ...step }: Step & { change?: DeadLetterChange }): Step {
+  return step;
+}
+
 /** Where a letter stands, in words. */
 function standing({ status, by, changedAt, note }: DeadLetter): string {
   const who = by === "" || status === "handled" ? "" : ` by ${by}`;
   const why = note === "" ? "" : `: ${note}`;
   return `it is ${status}${who} since ${changedAt.toISOString()}${why}`;
-}
-
-function contractOf({ service, stream, type }: DeadLetter, topology: Topology): Contract | undefined {
-  return topology.consumers
-    .filter((spec) => spec.service === service && spec.stream === stream)
-    .flatMap(({ contracts }) => contracts)
-    .find(({ subject }) => subject === type);
 }
 
 function matches(letter: DeadLetter, filter: DeadLetterFilter): boolean {
@@ -318,16 +300,4 @@ export function letterIn(stored: StoredMsg): DeadLetter | undefined {
 
 function toLetter({ subject, seq, time, header, data }: StoredMsg): DeadLetter {
   return readLetter({ subject, seq, time, headers: header, data });
-}
-
-/** A means of payment is nobody's to read, not even here. */
-function hidden(value: JsonValue): JsonValue {
-  if (Array.isArray(value)) return value.map(hidden);
-  if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(
-    Object.entries(value).map(([name, inner]) => [
-      name,
-      name === "paymentToken" && inner !== "" ? "(hidden)" : hidden(inner),
-    ]),
-  );
 }

@@ -9,13 +9,13 @@ import {
   type DeadLetterFilter,
   discardDeadLetter,
   findDeadLetter,
-  inspect,
   lastChange,
   listDeadLetters,
   redriveDeadLetter,
   redriveDeadLetters,
 } from "./dead_letters.ts";
 import type { Handler, Outcome } from "./handler.ts";
+import { inspect } from "./inspect_letter.ts";
 import { Processor } from "./processor.ts";
 import { add, counter, countsOf, openLedger, testTopology } from "./testing.ts";
 import { type Topology, withDeadLetters } from "./topology.ts";

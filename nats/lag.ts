@@ -10,6 +10,8 @@ export interface ConsumerLag {
   readonly consumer: string;
   /** Whether the server has none of this name. All else is 0 then. */
   readonly missing: boolean;
+  /** Until when it is paused; undefined if it is not. A replay pauses its consumer for a moment. */
+  readonly pausedUntil: Date | undefined;
   /** Messages that have not been delivered yet. */
   readonly pending: number;
   /** Messages that have been delivered and not acknowledged. */
@@ -45,14 +47,23 @@ async function readLag(jsm: JetStreamManager, spec: ConsumerSpec, now: () => num
   const { stream, service: consumer } = spec;
   const info = await infoOf(jsm, spec);
   if (info === undefined) {
-    const nothing = { pending: 0, unacked: 0, redelivered: 0, seconds: 0, ackFloor: 0 };
+    const nothing = {
+      pausedUntil: undefined,
+      pending: 0,
+      unacked: 0,
+      redelivered: 0,
+      seconds: 0,
+      ackFloor: 0,
+    };
     return { stream, consumer, missing: true, ...nothing };
   }
   const { num_pending: pending, num_ack_pending: unacked, num_redelivered: redelivered } = info;
   const ackFloor = info.ack_floor.stream_seq;
   const oldest = pending + unacked > 0 ? await oldestAfter(jsm, spec, ackFloor) : undefined;
   const seconds = oldest === undefined ? 0 : Math.max(0, now() - oldest) / 1_000;
-  return { stream, consumer, missing: false, pending, unacked, redelivered, seconds, ackFloor };
+  const { pause_until: until } = info.config;
+  const pausedUntil = info.paused === true && until !== undefined ? new Date(until) : undefined;
+  return { stream, consumer, missing: false, pausedUntil, pending, unacked, redelivered, seconds, ackFloor };
 }
 
 /** What the server says of a consumer; undefined if it has none of this name. */

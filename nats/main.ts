@@ -16,9 +16,11 @@ Usage: node nats/main.ts [--dry-run]
                  <name>.nk, and authorization.conf, which the servers include; what is there is kept
   --help         this text
 
-Prints one line for each change: "+" is made, "~" is changed. Changes nothing when nothing differs, refuses what would
-lose messages or the position of a consumer, and leaves alone what it does not know. Ends with 0 if the server is as
-it should be (or would be, in a dry run), with 1 if not, and with 2 if it was called in a wrong way.
+Prints one line for each change: "+" is made, "~" is changed. Of a consumer that is made it says what it gets of the
+messages that are stored: one with effects begins now, unless the topology says otherwise or it was there before. Changes
+nothing when nothing differs, refuses what would lose messages or the position of a consumer, and leaves alone what it
+does not know. Ends with 0 if the server is as it should be (or would be, in a dry run), with 1 if not, and with 2 if it
+was called in a wrong way.
 
 Environment:
   NATS_URL        comma-separated server URLs; default: those of the shop that npm start runs on DATA_DIR; one is needed

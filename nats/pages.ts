@@ -1,4 +1,5 @@
 import type { Msg, NatsConnection } from "@nats-io/transport-node";
+import { counted } from "./counted.ts";
 import { SERVER_SET } from "./forged.ts";
 import { HeaderText, headerBytes, type IncomingHeaders } from "./headers.ts";
 import { LinkLostError } from "./link.ts";
@@ -69,13 +70,15 @@ export async function readLasts(
   subjects: readonly string[],
 ): Promise<Map<string, StoredMessage>> {
   if (subjects.length > MAX_PAGE) {
-    throw new RangeError(`Cannot read ${subjects.length} subjects of ${stream}: ${MAX_PAGE} is the most`);
+    throw new RangeError(
+      `Cannot read ${counted(subjects.length, "subject")} of ${stream}: ${MAX_PAGE} is the most`,
+    );
   }
   const found = new Map<string, StoredMessage>();
   let wanted = subjects;
   while (wanted.length > 0) {
     const request = { multi_last: wanted };
-    const what = `${wanted.length} subjects of ${stream}`;
+    const what = `${counted(wanted.length, "subject")} of ${stream}`;
     const { messages, pending } = await get(connection, stream, { request, what });
     for (const message of messages) found.set(message.subject, message);
     // Bytes are limited, too.
@@ -157,4 +160,14 @@ function headerBlock(message: Msg): Buffer {
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   }
   return Buffer.from(String(message.headers ?? "NATS/1.0 503\r\n\r\n"));
+}
+
+/** Messages under a filter, from a sequence to the end of the stream. */
+export async function countFrom(
+  connection: NatsConnection,
+  stream: string,
+  { filter: subject, from }: { filter: string; from: number },
+): Promise<number> {
+  const { messages, pending } = await readPage(connection, stream, { subject, from, limit: 1 });
+  return messages.length + pending;
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { JetStreamApiError } from "@nats-io/jetstream";
+import { DiscardPolicy, JetStreamApiError } from "@nats-io/jetstream";
 import { errors, nanos, headers as newHeaders } from "@nats-io/transport-node";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import {
@@ -14,11 +14,13 @@ import {
 } from "../test/support/mod.ts";
 import { applyTopology, consumerConfig } from "./apply.ts";
 import { type Contract, key, message } from "./contracts/mod.ts";
+import { findDeadLetter, redriveDeadLetter } from "./dead_letters.ts";
 import type { AnyHandler, Handler } from "./handler.ts";
 import type { Ledger } from "./ledger.ts";
 import { Processor, type ProcessorOptions } from "./processor.ts";
 import { viewAll } from "./read.ts";
 import { act, add, counter, countsOf, note, openLedger, other, testTopology } from "./testing.ts";
+import { withDeadLetters } from "./topology.ts";
 import { traceFrom } from "./trace.ts";
 
 type Command = typeof add.schema;
@@ -324,6 +326,50 @@ describe("Processor", () => {
       expect((await deadLetters()).map((parked) => parked.header.get("dead-letter-error"))).toEqual([
         "absurd",
       ]);
+    });
+
+    it("is not acknowledged before it is parked, however long that takes", async () => {
+      await client.jsm.streams.delete("DEAD_LETTER");
+      await send(other, "a", {});
+      const refusals: string[] = [];
+      const log = { ...silent, error: (_: object, text: string) => void refusals.push(text) };
+      start([adding], { log });
+      await until("it to be tried again", () => deliveries.length >= 2, { timeoutMs: 20_000 });
+      expect(deliveries.map(({ outcome }) => outcome)).not.toContain("dead");
+      expect(new Set(refusals)).toEqual(new Set(["cannot park a dead letter, trying again"]));
+      expect(await drained(client.jsm, "INBOX", "test")).toBe(false);
+      await applyTopology({ servers: server.url, topology: testTopology });
+      await handled();
+      expect(await deadLetters()).toHaveLength(1);
+      expect(deliveries.at(-1)?.outcome).toBe("dead");
+    });
+
+    it("that was redriven is not acknowledged before it is parked again or marked as handled", async () => {
+      const topology = {
+        ...testTopology,
+        consumers: withDeadLetters(testTopology.consumers),
+      };
+      await applyTopology({ servers: server.url, topology });
+      await send(other, "a", { orderId: "a-1" });
+      const consumers = [
+        { stream: "INBOX", name: "test" },
+        { stream: "DEAD_LETTER", name: "test" },
+      ];
+      await using first = start([adding], { consumers });
+      await handled();
+      await first.shutdown();
+      await redriveDeadLetter(client, "test.test.INBOX.1", { by: "eve", force: true });
+      // The server stores nothing in the stream of letters any more.
+      await client.jsm.streams.update("DEAD_LETTER", { max_msgs: 2, discard: DiscardPolicy.New });
+      deliveries = [];
+      const handling = { ...adding, contract: other, decide: () => ({ kind: "done", messages: [] }) };
+      start([handling as AnyHandler], { consumers });
+      await until("it to be tried again", () => deliveries.length >= 2, { timeoutMs: 20_000 });
+      expect(deliveries.map(({ outcome }) => outcome)).not.toContain("done");
+      await client.jsm.streams.update("DEAD_LETTER", { max_msgs: -1 });
+      const isMarked = async () =>
+        (await findDeadLetter(client.jsm, "test.test.INBOX.1"))?.status === "handled";
+      await until("it to be marked", isMarked, { timeoutMs: 30_000 });
     });
 
     it("is parked once though it is delivered again", async () => {

@@ -27,7 +27,14 @@ export interface MessagePlace {
  * By stream, the position that a batch was read from and the one that it ends at. A projection whose position is another one
  * than `from` must not store the batch: somebody else has.
  */
-export type Advance = ReadonlyMap<string, { readonly from: number; readonly to: number }>;
+export type Advance = ReadonlyMap<string, Advanced>;
+
+export interface Advanced {
+  readonly from: number;
+  readonly to: number;
+  /** When the message at `to` was stored: by that, a store that was restored from a backup is told. Default: not known. */
+  readonly storedAt?: Date;
+}
 
 /** What a projection stores at a time: all of it or nothing, in one transaction. At most {@linkcode MAX_BATCH} messages. */
 export interface ProjectionBatch {
@@ -54,6 +61,8 @@ export interface Projection {
    * @throws {Error} If it cannot be told now. It is asked again.
    */
   open(signal: AbortSignal): Promise<ReadonlyMap<string, number>>;
+  /** When the message at each position was stored, where that is known. */
+  storedAt(): Promise<ReadonlyMap<string, Date>>;
   /** A batch with nothing in it. */
   begin(): ProjectionBatch;
 }

@@ -126,8 +126,10 @@ export class Projector implements AsyncDisposable {
     const { consumers, projection } = this.#options;
     const { signal } = this.#stopping;
     const positions = new Map(await projection.open(signal));
+    const storedAt = await projection.storedAt();
     const rewinding = consumers.map((consumer) => {
-      return this.#rewind(consumer, positions.get(consumer.stream) ?? 0);
+      const { stream } = consumer;
+      return this.#rewind(consumer, positions.get(stream) ?? 0, storedAt.get(stream));
     });
     // Whoever waits for this to end wants none of them under way.
     await Promise.allSettled(rewinding);
@@ -146,14 +148,31 @@ export class Projector implements AsyncDisposable {
     }
   }
 
-  /** Has the consumer deliver what follows on `position`. */
-  async #rewind({ stream, name }: { stream: string; name: string }, position: number): Promise<void> {
+  /**
+   * Has the consumer deliver what follows on `position`.
+   * @param storedAt When the message at that position was stored, if that is known.
+   * @throws {ProjectionAheadError} If the stream is not the one that was counted up to there.
+   */
+  async #rewind(
+    { stream, name }: { stream: string; name: string },
+    position: number,
+    storedAt: Date | undefined,
+  ): Promise<void> {
     const { state } = await this.#jsm.streams.info(stream);
     if (position > state.last_seq) {
       // The server would take it, and skip whatever is stored up to there.
       throw new ProjectionAheadError(
         `Cannot go on with ${stream}: ${position} of its messages are counted and it has ${state.last_seq}; ` +
           "was it restored from a backup? Rebuild the projection",
+      );
+    }
+    // One that was removed since says nothing.
+    const message =
+      storedAt && position > 0 ? await this.#jsm.direct.getMessage(stream, { seq: position }) : null;
+    if (message !== null && message.time.getTime() !== storedAt?.getTime()) {
+      throw new ProjectionAheadError(
+        `Cannot go on with ${stream}: its message ${position} was stored at ${message.time.toISOString()}, and one of ` +
+          `${storedAt?.toISOString()} is counted; was it restored from a backup? Rebuild the projection`,
       );
     }
     await this.#jsm.consumers.reset(stream, name, position + 1);
@@ -227,7 +246,9 @@ export class Projector implements AsyncDisposable {
     }: { positions: Map<string, number>; onProgress: () => void; started: number },
   ): Promise<void> {
     const advance = new Map(
-      [...last].map(([stream, { seq }]) => [stream, { from: positions.get(stream) ?? 0, to: seq }]),
+      [...last].map(([stream, { seq, time }]) => {
+        return [stream, { from: positions.get(stream) ?? 0, to: seq, storedAt: time }];
+      }),
     );
     await batch.store(advance);
     for (const [stream, msg] of last) {

@@ -18,6 +18,7 @@ interface Batch {
 /** What a database is to the projector, in memory: it refuses a batch that was read from another position. */
 class Memory implements Projection {
   readonly positions = new Map<string, number>();
+  readonly times = new Map<string, Date>();
   readonly counted: Projected[] = [];
   readonly parked: number[] = [];
   /** How often it was opened. */
@@ -29,6 +30,8 @@ class Memory implements Projection {
     this.opened += 1;
     return this.positions;
   }
+
+  storedAt = async (): Promise<ReadonlyMap<string, Date>> => this.times;
 
   begin(): ProjectionBatch {
     const messages: Projected[] = [];
@@ -46,7 +49,10 @@ class Memory implements Projection {
       const position = this.positions.get(stream) ?? 0;
       if (position !== from) throw new Error(`${stream} is at ${position}, not at ${from}`);
     }
-    for (const [stream, { to }] of batch.advance) this.positions.set(stream, to);
+    for (const [stream, { to, storedAt }] of batch.advance) {
+      this.positions.set(stream, to);
+      if (storedAt !== undefined) this.times.set(stream, storedAt);
+    }
     this.counted.push(...batch.messages);
     this.parked.push(...batch.parked);
   }
@@ -223,6 +229,24 @@ describe("a projector", () => {
     expect(memory.counted).toEqual([]);
   });
 
+  it("refuses to go on where another message is stored at its position, and takes nothing", async () => {
+    await send(3);
+    start();
+    await until("all to be counted", () => memory.counted.length >= 3);
+    const { time } = (await client.jsm.streams.getMessage("INBOX", { seq: 3 })) ?? {};
+    expect(memory.times.get("INBOX")?.getTime()).toBe(time?.getTime());
+    const other = new Memory();
+    other.positions.set("INBOX", 2);
+    other.times.set("INBOX", new Date(0));
+    const said: string[] = [];
+    const log = { ...silent, warn: (fields: { err?: Error }) => void said.push(String(fields.err?.message)) };
+    const projector = start({ log, projection: other });
+    await until("the warning", () => said.length > 1);
+    expect(said[0]).toMatch(/its message 2 was stored at .*, and one of 1970-01-01T00:00:00.000Z is counted/);
+    expect(projector.ready).toBe(false);
+    expect(other.counted).toEqual([]);
+  });
+
   it("parks what it cannot read, leaves it out, and counts it when it is redriven", async () => {
     await send(1);
     const bad = await send(1, new TextEncoder().encode("no protobuf"));
@@ -271,6 +295,7 @@ describe("a projector", () => {
       last = await send(10);
       expect(projector.ready).toBe(false);
       memory.positions.set("INBOX", 5);
+      memory.times.clear();
       memory.store = other.store.bind(other);
       other.positions.set("INBOX", 5);
     });

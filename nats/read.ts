@@ -7,6 +7,7 @@ import {
 } from "@nats-io/jetstream";
 import type { NatsConnection, QueuedIterator } from "@nats-io/transport-node";
 import { type Contract, decode, type Key, splitSubject } from "./contracts/contract.ts";
+import { counted } from "./counted.ts";
 import { isForged } from "./forged.ts";
 import { HeaderText } from "./headers.ts";
 import { LinkLostError } from "./link.ts";
@@ -121,7 +122,7 @@ export async function viewMany<S extends DescMessage>(
     let wanted = keys.slice(from, from + MAX_PAGE).map(({ subject }) => subject);
     while (wanted.length > 0) {
       const request = { multi_last: wanted };
-      const stored = await collect(`${wanted.length} messages of ${stream}`, (callback) =>
+      const stored = await collect(`${counted(wanted.length, "message")} of ${stream}`, (callback) =>
         jsm.direct.getLastMessagesFor(stream, { ...request, callback }),
       );
       for (const { subject, data } of stored) found.set(subject, data);
@@ -143,6 +144,30 @@ export async function viewMany<S extends DescMessage>(
       );
     }
   });
+}
+
+/**
+ * As {@linkcode viewMany}, and `unreadable` for a message that cannot be decoded. Costs more only where there is one: halves are
+ * read again.
+ *
+ * @throws {LinkLostError} If the server does not answer in time.
+ */
+export async function viewReadable<S extends DescMessage>(
+  jsm: JetStreamManager,
+  stream: string,
+  keys: readonly Key<S>[],
+): Promise<(MessageShape<S> | undefined | "unreadable")[]> {
+  try {
+    return await viewMany(jsm, stream, keys);
+  } catch (cause) {
+    if (!(cause instanceof UnreadableStateError)) throw cause;
+    if (keys.length === 1) return ["unreadable"];
+    const middle = Math.ceil(keys.length / 2);
+    return [
+      ...(await viewReadable(jsm, stream, keys.slice(0, middle))),
+      ...(await viewReadable(jsm, stream, keys.slice(middle))),
+    ];
+  }
 }
 
 /** One message of a {@linkcode viewPage}. */

@@ -3,7 +3,7 @@ import type { NatsConnection } from "@nats-io/transport-node";
 import { consumerConfig } from "./apply.ts";
 import { orMissing } from "./compare.ts";
 import { nameOf } from "./consumer_name.ts";
-import { readPage } from "./pages.ts";
+import { countFrom } from "./pages.ts";
 import { viewStored } from "./read.ts";
 import type { ConsumerSpec } from "./topology.ts";
 
@@ -58,7 +58,8 @@ export async function planReplay(
   if (from.kind === "sequence" && from.seq > last) {
     throw new ReplayError(`Cannot replay ${name} from ${from.seq}: the last message of ${stream} is ${last}`);
   }
-  const first = await firstOf(jsm, stream, { from, last });
+  // Before the message that it was made to begin at, there is nothing for it.
+  const first = Math.max(await firstOf(jsm, stream, { from, last }), info.config.opt_start_seq ?? 1);
   const upTo = info.ack_floor.stream_seq;
   const filters = consumerConfig(spec).filter_subjects ?? [];
   const counts = await Promise.all(
@@ -96,14 +97,4 @@ async function firstOf(
     default:
       return from satisfies never;
   }
-}
-
-/** Messages under a filter, from a sequence to the end of the stream. */
-async function countFrom(
-  connection: NatsConnection,
-  stream: string,
-  { filter: subject, from }: { filter: string; from: number },
-): Promise<number> {
-  const { messages, pending } = await readPage(connection, stream, { subject, from, limit: 1 });
-  return messages.length + pending;
 }

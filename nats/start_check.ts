@@ -23,6 +23,8 @@ export interface StartCheckOptions {
   replicas?: number;
   /** Comma-separated base URLs of the servers' monitoring. Default: none, and their sync setting is not checked. */
   monitorUrl?: string | undefined;
+  /** Whether the consumers of all services are compared, whose settings the service has a view of. Default: its own. */
+  everyConsumer?: boolean;
   /** Default: the shop's. */
   topology?: Topology;
 }
@@ -34,7 +36,7 @@ const MONITOR_TIMEOUT_MS = 3_000;
 
 /**
  * Compares what the service's credential can see of the servers with what the topology asks: version, streams (its
- * own, and those that it has a view of the settings of), consumers (its own), and whether acknowledged means synced.
+ * own, and those that it has a view of the settings of), consumers (its own, or all), and whether acknowledged means synced.
  *
  * @throws {Error} If the server does not answer, or does not let the service see what it needs.
  */
@@ -43,7 +45,7 @@ export async function checkServers(
   jsm: JetStreamManager,
   options: StartCheckOptions,
 ): Promise<Finding[]> {
-  const { service, replicas = 1, monitorUrl, topology = shop } = options;
+  const { service, replicas = 1, monitorUrl, everyConsumer = false, topology = shop } = options;
   const findings: Finding[] = [];
   const version = connection.info?.version ?? "unknown";
   if (!isAtLeast(version, MIN_SERVER_VERSION)) {
@@ -76,11 +78,19 @@ export async function checkServers(
     findings.push(...differing(`stream ${name}`, wanted, info.config));
   }
   for (const spec of topology.consumers) {
-    if (spec.service !== service) continue;
-    const name = `consumer ${spec.stream}/${service}`;
-    const info = await orMissing(jsm.consumers.info(spec.stream, service));
-    if (info === undefined) findings.push(missing(name));
-    else findings.push(...differing(name, consumerConfig(spec), withFilters(info.config)));
+    if (spec.service !== service && !everyConsumer) continue;
+    const name = `consumer ${spec.stream}/${spec.service}`;
+    const info = await orMissing(jsm.consumers.info(spec.stream, spec.service));
+    if (info === undefined) {
+      findings.push(missing(name));
+      continue;
+    }
+    findings.push(...differing(name, consumerConfig(spec), withFilters(info.config)));
+    // A replay pauses its consumer for seconds; one that stays so is told nothing.
+    if (info.paused === true) {
+      const is = `until ${info.config.pause_until}`;
+      findings.push({ kind: "weaker", what: `${name} pause`, wanted: "unset", is });
+    }
   }
   const urls = monitorUrl?.split(",").map((url) => url.trim()) ?? [];
   findings.push(...(await Promise.all(urls.map(checkSync))).flat());

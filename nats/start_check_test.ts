@@ -28,8 +28,9 @@ describe("checkServers()", () => {
   afterAll(() => server[Symbol.asyncDispose]());
   beforeEach(() => makeAnew(client.jsm, server.url, topology));
 
-  const check = (options: { service?: string; replicas?: number; monitorUrl?: string } = {}) =>
-    checkServers(client.connection, client.jsm, { service: "test", topology, ...options });
+  const check = (
+    options: { service?: string; replicas?: number; monitorUrl?: string; everyConsumer?: boolean } = {},
+  ) => checkServers(client.connection, client.jsm, { service: "test", topology, ...options });
 
   it("finds nothing where the topology was applied to a server of the project's own", async () => {
     expect(await check({ monitorUrl: server.monitorUrl })).toEqual([]);
@@ -41,6 +42,28 @@ describe("checkServers()", () => {
     expect(await check()).toEqual([
       { kind: "weaker", what: "stream TEST allow_direct", wanted: "true", is: "unset" },
       { kind: "weaker", what: "consumer INBOX/test max_deliver", wanted: "-1", is: "3" },
+    ]);
+  });
+
+  it("finds a consumer that is paused", async () => {
+    await client.jsm.consumers.pause("INBOX", "test", new Date("2099-01-01T00:00:00Z"));
+    const is = expect.stringMatching(/^until 2099-01-01T00:00:00/);
+    expect(await check()).toEqual([
+      { kind: "weaker", what: "consumer INBOX/test pause", wanted: "unset", is },
+    ]);
+  });
+
+  it("compares the consumers of all services where it is asked to", async () => {
+    await client.jsm.consumers.update("INBOX", "test", { max_deliver: 3, filter_subjects: ["inbox.add.>"] });
+    expect(await check({ service: "watcher" })).toEqual([]);
+    const found = await check({ service: "watcher", everyConsumer: true });
+    expect(found.map(({ what }) => what).sort()).toEqual([
+      "consumer INBOX/test filter_subjects",
+      "consumer INBOX/test max_deliver",
+    ]);
+    await client.jsm.consumers.delete("INBOX", "test");
+    expect(await check({ service: "watcher", everyConsumer: true })).toMatchObject([
+      { kind: "missing", what: "consumer INBOX/test" },
     ]);
   });
 

@@ -27,6 +27,12 @@ export interface ConsumerSpec {
    * state shows what was decided.
    */
   readonly effects?: string;
+  /**
+   * Where it begins when it is new, in a stream that holds messages for it: with the `first`, or `now`, with those that are
+   * stored from then on. One that was there before and is missing begins with the first in any case: nothing is skipped (ADR 26).
+   * Default: `now` if it has effects, which would be those of the whole history, `first` otherwise.
+   */
+  readonly begins?: "first" | "now";
   /** Reads, instead of contracts, what becomes of the service's own dead letters: redriven ones come back by it. */
   readonly deadLetters?: boolean;
   /**
@@ -90,6 +96,9 @@ export interface Topology {
 
 /** Bucket of what was replayed, by consumer: `<stream>.<service>`. */
 export const REPLAYS = "REPLAYS";
+
+/** Bucket of what an operator has said of restored stores. */
+export const RESTORES = "RESTORES";
 
 /** What a consumer of dead letters does, of a service that has no effects of its own. */
 const REDRIVEN = "redriven messages";
@@ -274,6 +283,11 @@ const views: readonly ViewSpec[] = [
 const buckets: readonly BucketSpec[] = [
   { name: SCHEMAS, owner: "registry", description: "What the messages of all streams look like" },
   { name: REPLAYS, owner: undefined, description: "Up to where each consumer's messages were replayed" },
+  {
+    name: RESTORES,
+    owner: undefined,
+    description: "When an operator has accepted a store that was restored",
+  },
   { name: "FAULTS", owner: undefined, description: "What is set to go wrong, for demonstrations" },
 ];
 
@@ -322,7 +336,7 @@ export function ledgerOf(service: string): string {
 }
 
 /** The stream behind a bucket (ADR-8 of NATS), and the prefix of its subjects. */
-export function streamOf({ name }: BucketSpec): { name: string; prefix: string } {
+export function streamOf({ name }: Pick<BucketSpec, "name">): { name: string; prefix: string } {
   return { name: `KV_${name}`, prefix: `$KV.${name}` };
 }
 

@@ -26,7 +26,8 @@ export const variables = `Environment (a shop that npm start runs on DATA_DIR is
   NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY  PEM files of an encrypted connection
   PORT_BASE       port of the order service, where all ports were moved with it
   TRACE_URL       where traces are shown, http://127.0.0.1:16686/trace/{trace_id} for example, for the command order
-  ANALYTICS_URL, INVENTORY_URL, …  of services: analytics for its rebuild, others for what they say of faults
+  ANALYTICS_URL, ORDER_URL, …  of services: analytics for its rebuild, order and fraud for traffic, others for what they say
+                  of faults
   OPERATOR_TOKEN  what the services' operator endpoints ask for, default dev
   NO_COLOR        any value: no colours, not even in a terminal`;
 

@@ -16,6 +16,7 @@ import {
 } from "../nats/mod.ts";
 import { letterDetails, letterSummary, outcomeJson } from "../services/monitor/letters.ts";
 import { time } from "./arguments.ts";
+import type { Shop } from "./connect.ts";
 import {
   colour,
   columns,
@@ -28,6 +29,7 @@ import {
   shorten,
 } from "./output.ts";
 import type { Context } from "./program.ts";
+import { openTrials } from "./trial.ts";
 
 const MAX_LIST = 10_000;
 
@@ -55,8 +57,11 @@ export function addDeadLetters(program: Command, context: Context): void {
     )
     .option("--limit <n>", "how many at most", count(MAX_LIST), 50)
     .option("--cursor <cursor>", "go on where an earlier list ended", count(Number.MAX_SAFE_INTEGER))
-    .action((flags: Flags & { status: DeadLetterFilter["status"]; limit: number; cursor?: number }) =>
-      context.run((shop) => list(context.output, shop, flags)),
+    .option("--ids", "print ids, one a line, and nothing else")
+    .action(
+      (
+        flags: Flags & { ids?: boolean; status: DeadLetterFilter["status"]; limit: number; cursor?: number },
+      ) => context.run((shop) => list(context.output, shop, flags)),
     );
 
   group
@@ -67,8 +72,11 @@ export function addDeadLetters(program: Command, context: Context): void {
 
   withFilter(group.command("redrive [id...]").description("send parked messages back to their consumer"))
     .option("--all", "all that are parked")
-    .option("--dry-run", "only say what would happen: whether each decodes and has a reader")
-    .option("--force", "redrive what would not decode, too")
+    .option(
+      "--dry-run",
+      "only say what would happen: all that its service does is tried, up to the effect, and nothing stored",
+    )
+    .option("--force", "redrive what would be parked again, too")
     .option("--rate <n>", `how many a second at most, up to ${MAX_REDRIVE_RATE}`, rate, DEFAULT_REDRIVE_RATE)
     .option("--by <name>", "who does it, as it is recorded", context.config.by)
     .action(
@@ -116,7 +124,7 @@ function withFilter(command: Command): Command {
 async function list(
   output: Output,
   { jsm }: DeadLetterSource,
-  flags: Flags & { status: DeadLetterFilter["status"]; limit: number; cursor?: number },
+  flags: Flags & { ids?: boolean; status: DeadLetterFilter["status"]; limit: number; cursor?: number },
 ): Promise<ExitCode> {
   const { limit, status } = flags;
   const letters: ReturnType<typeof letterSummary>[] = [];
@@ -130,6 +138,11 @@ async function list(
   if (flags.json) {
     printJson(output, { dead_letters: letters, ...(from !== undefined && { next_cursor: String(from) }) });
     return 0;
+  }
+  if (flags.ids) {
+    for (const { id } of letters) print(output, id);
+    // A script that asks for ids cannot go on without one.
+    return letters.length > 0 ? 0 : 1;
   }
   const heads = columns([
     ["ID", "TYPE", "PARKED", "TRIES", "STATUS"],
@@ -173,12 +186,13 @@ async function show(output: Output, { jsm }: DeadLetterSource, id: string, flags
 
 async function redrive(
   output: Output,
-  shop: DeadLetterSource,
+  shop: Shop,
   ids: readonly string[],
   flags: Flags & { dryRun?: boolean; force?: boolean; rate: number },
 ): Promise<ExitCode> {
   const { by = "", dryRun = false, force = false, rate } = flags;
-  const options = { by, dryRun, force };
+  await using trials = openTrials(shop);
+  const options = { by, dryRun, force, trial: trials.trial };
   const results: LetterOutcome[] = [];
   const total = ids.length > 0 ? ids.length : await countOf(shop, filterOf(flags));
   {

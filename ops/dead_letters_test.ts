@@ -4,28 +4,44 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import {
   applyTopology,
+  chargePayment,
   commit,
   encode,
   findDeadLetter,
+  Ledger,
   message,
   newHeaders,
+  Processor,
   park,
+  passStartGate,
+  ReadGate,
   reserveStock,
+  SchemaStore,
+  screenOrder,
 } from "../nats/mod.ts";
-import { type Client, type NatsServer, startNats } from "../test/support/mod.ts";
+import { handlers } from "../services/inventory/decide.ts";
+import { type Client, type NatsServer, parkNext, silent, startNats, until } from "../test/support/mod.ts";
 import { runOps } from "./program.ts";
 import { collect } from "./testing.ts";
 
 const main = fileURLToPath(new URL("./main.ts", import.meta.url));
 let nats: NatsServer;
 let client: Client;
+let store: SchemaStore;
+let dataSchemas: Awaited<ReturnType<typeof passStartGate>>;
 
 beforeAll(async () => {
   nats = await startNats();
   await applyTopology({ servers: nats.url });
   client = await nats.connect();
+  store = new SchemaStore(client.connection, { source: "test", log: silent });
+  const options = { service: "coordinator", registryUrl: "http://registry", log: silent };
+  dataSchemas = await passStartGate({ jsm: client.jsm, store }, options);
 });
-afterAll(() => nats[Symbol.asyncDispose]());
+afterAll(async () => {
+  await store[Symbol.asyncDispose]();
+  await nats[Symbol.asyncDispose]();
+});
 
 const environment = () => ({ NATS_URL: nats.url, USER: "eve", DATA_DIR: "/nowhere" });
 
@@ -36,8 +52,14 @@ async function ops(...args: string[]): Promise<{ code: number; out: string; err:
   return { code, ...text() };
 }
 
+interface Poison {
+  readonly data: Uint8Array;
+  /** Default: the right one. */
+  readonly dataSchema?: string;
+}
+
 /** Commands that inventory has parked. */
-async function parked(...payloads: (Uint8Array | string)[]): Promise<string[]> {
+async function parked(...payloads: (Uint8Array | string | Poison)[]): Promise<string[]> {
   const ids: string[] = [];
   const consumer = await client.js.consumers.get("CHECKOUT", "inventory");
   for (const payload of payloads) {
@@ -45,11 +67,16 @@ async function parked(...payloads: (Uint8Array | string)[]): Promise<string[]> {
       typeof payload === "string"
         ? encode(reserveStock, message(reserveStock, payload, { orderId: payload }).value)
         : payload;
-    const entry = { subject: "checkout.reserve_stock.o1", data, headers: newHeaders() };
+    const headers = newHeaders();
+    headers.set("ce-dataschema", dataSchemas.get(reserveStock) ?? "");
+    if (!(data instanceof Uint8Array)) headers.set("ce-dataschema", data.dataSchema ?? "");
+    const bytes = data instanceof Uint8Array ? data : data.data;
+    const entry = { subject: "checkout.reserve_stock.o1", data: bytes, headers };
     expect((await commit(client.connection, "CHECKOUT", [entry])).kind).toBe("committed");
     const msg = await consumer.next();
     if (msg === null) throw new Error("not delivered");
-    await park(client.connection, msg, { service: "inventory", error: `about ${payload}` });
+    const error = typeof payload === "string" ? `about ${payload}` : "about poison";
+    await park(client.connection, msg, { service: "inventory", error });
     await msg.ackAck();
     ids.push(`inventory.inventory.CHECKOUT.${msg.seq}`);
   }
@@ -106,6 +133,75 @@ describe("ops dead-letters", () => {
     ]);
     expect((await ops("dead-letters", "redrive", ids[2] ?? "", "--force")).code).toBe(0);
     expect(await status(ids[2])).toBe("redriven");
+  });
+
+  it("redrive --dry-run: says what comes of it when it is done", async () => {
+    const value = message(reserveStock, "o1", { orderId: "o1" }).value;
+    const data = encode(reserveStock, value);
+    // Field 1000, which no schema has, as a newer build would write it.
+    const unknown = new Uint8Array([...data, 0xc1, 0x3e, 0, 0, 0, 0, 0, 0, 0, 0]);
+    const screen = dataSchemas.get(screenOrder) ?? "";
+    const ids = await parked(
+      { data: unknown, dataSchema: dataSchemas.get(reserveStock) ?? "" },
+      { data: unknown, dataSchema: "" },
+      { data: unknown, dataSchema: screen.replace(/\d+$/, "99999") },
+      { data, dataSchema: screen },
+      new Uint8Array([255]),
+    );
+    const dry = await ops("dead-letters", "redrive", ...ids, "--dry-run", "--json");
+    const results: { outcome: string; detail: string; checked: string[]; unchecked: string[] }[] = JSON.parse(
+      dry.out,
+    ).results;
+    expect(results.map(({ outcome, detail }) => `${outcome}: ${detail}`)).toEqual([
+      expect.stringMatching(
+        /^would_redrive: is shop\.checkout\.v1\.ReserveStock; 8 bytes of fields that this build does not know/,
+      ),
+      expect.stringMatching(/^would_fail: unreadable: it names no schema/),
+      expect.stringMatching(/^would_fail: unreadable: it names a schema that the registry does not have/),
+      expect.stringMatching(/^would_fail: unreadable: schema \d+ has no shop\.checkout\.v1\.ReserveStock/),
+      expect.stringMatching(/^would_fail: /),
+    ]);
+    expect(results[0]).toMatchObject({
+      checked: ["reader", "payload", "schema", "decision", "effect"],
+      unchecked: [],
+    });
+    // The whole truth: the service itself gets all of them.
+    await ops("dead-letters", "redrive", ...ids, "--force");
+    const gate = new ReadGate(store);
+    const ledger = new Ledger(client.connection, { stream: "INVENTORY", source: "/test", log: silent });
+    const processor = new Processor(client.connection, client.js, ledger, {
+      service: "inventory",
+      consumers: [{ stream: "DEAD_LETTER", name: "inventory" }],
+      handlers,
+      log: silent,
+      readable: (...asked) => gate.check(...asked),
+    });
+    const statuses = () => Promise.all(ids.map((id) => status(id)));
+    await until("all to be dealt with", async () => !(await statuses()).includes("redriven"));
+    expect(await statuses()).toEqual(["handled", "parked", "parked", "parked", "parked"]);
+    await processor.shutdown();
+    await ledger.shutdown();
+  });
+
+  it("redrive --dry-run: tries the decision on what is stored, and leaves the effect", async () => {
+    const charge = message(chargePayment, "o7", { orderId: "o7", amountCents: 100n, currency: "EUR" });
+    const headers = newHeaders();
+    headers.set("ce-dataschema", dataSchemas.get(chargePayment) ?? "");
+    const entry = { subject: charge.subject, data: encode(chargePayment, charge.value), headers };
+    expect((await commit(client.connection, "CHECKOUT", [entry])).kind).toBe("committed");
+    const id = await parkNext(client, "CHECKOUT", "payment");
+    const dry = await ops("dead-letters", "redrive", id, "--dry-run");
+    expect(dry.out).toMatch(
+      /^would_redrive .*; payment would take it up, and go on outside the shop; not tried: its effect\n$/,
+    );
+    const state = { subject: "payment.payment.o7", data: new Uint8Array([255]), headers: newHeaders() };
+    await commit(client.connection, "PAYMENT", [state]);
+    const broken = await ops("dead-letters", "redrive", id, "--dry-run");
+    expect(broken.out).toMatch(/^would_fail .*Cannot read payment\.payment\.o7/);
+    expect((await ops("dead-letters", "redrive", id)).code).toBe(1);
+    expect(await status(id)).toBe("parked");
+    const { state: messages } = await client.jsm.streams.info("PAYMENT");
+    expect(messages.messages).toBe(1);
   });
 
   it("discard: wants a reason, and records it with the name", async () => {

@@ -1,5 +1,5 @@
 import { type Command, Option } from "commander";
-import { isUnavailable, orAborted, pause } from "../nats/mod.ts";
+import { counted, isUnavailable, orAborted, pause } from "../nats/mod.ts";
 import { states } from "../services/coordinator/table.ts";
 import { time } from "./arguments.ts";
 import type { Shop } from "./connect.ts";
@@ -53,15 +53,17 @@ export function addExport(program: Command, context: Context): void {
     .addOption(new Option("--format <format>", "of the file").choices(formatNames).makeOptionMandatory())
     .option(
       "--output <file>",
-      "a file, which has its name only when it is complete; default: standard output",
+      "a file, which has its name only when it is complete; default, and -: standard output",
     )
     .option("--from <time>", "placed at this time or later, such as 2026-01-31 or 2026-01-31T08:00:00Z", time)
     .option("--to <time>", "placed before this time", time)
     .addOption(new Option("--state <state...>", "in one of these states").choices(states))
     .option("--with-personal-data", "with email, name and address of the customer, too")
     .addHelpText("after", help)
-    .action((flags: Flags, command: Command) => {
-      const { from, to, format, output } = flags;
+    .action(({ output: name, ...rest }: Flags, command: Command) => {
+      const output = name === "-" ? undefined : name;
+      const flags: Flags = { ...rest, ...(output !== undefined && { output }) };
+      const { from, to, format } = flags;
       if (from && to && from >= to) command.error("error: --from is not before --to");
       if (format === "parquet" && output === undefined && context.output.out.isTTY) {
         command.error("error: parquet is nothing for a terminal: give --output <file>, or send it elsewhere");
@@ -81,7 +83,7 @@ async function exportOrders(
     await using target = await (flags.output === undefined ? openStream(output.out) : openFile(flags.output));
     const copied = await copyOrders(output, shop, { ...flags, target });
     await target.complete();
-    note(output, `${copied.rows} orders in ${name}`);
+    note(output, `${counted(copied.rows, "order")} in ${name}`);
     return tellUnreadable(output, copied);
   } catch (cause) {
     if (cause instanceof ClosedError) return 0;

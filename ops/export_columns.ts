@@ -81,6 +81,8 @@ export const columns: readonly Column[] = [
     .map((state) => time(`${state}_at`, (record) => entered(record, state))),
   time("ended_at", (record) => entered(record, "completed", "cancelled")),
   optionalText("trace_id", ({ traceId }) => traceId),
+  // By their ids, one blank between two.
+  optionalText("stuck_by", ({ stuckBy }) => stuckBy?.join(" ")),
 ];
 
 /** Who the customer is and where they live, for who asks for it. The payment token is no column at all. */

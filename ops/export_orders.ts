@@ -1,4 +1,4 @@
-import { LinkLostError, orderCreated, readPage } from "../nats/mod.ts";
+import { LinkLostError, OpenLetters, orderCreated, readPage } from "../nats/mod.ts";
 import type { Shop } from "./connect.ts";
 import { type Ask, type OrderFilter, type Records, readRecords, streamOf } from "./export_records.ts";
 
@@ -35,6 +35,7 @@ export async function openOrders(
   { ask, ...filter }: OrderFilter & { ask: Ask },
 ): Promise<Orders> {
   const stream = streamOf(orderCreated);
+  const letters = new OpenLetters(jsm);
   const { state } = await ask(() => jsm.streams.info(stream));
   const last = state.last_seq;
   let first = state.first_seq;
@@ -61,7 +62,7 @@ export async function openOrders(
     const seq = page.at(-1)?.seq;
     if (seq === undefined) return undefined;
     const messages = page.filter((message) => message.seq <= last);
-    const records = await readRecords(connection, messages, { filter, ask });
+    const records = await readRecords(connection, messages, { filter, letters, ask });
     return { page: { ...records, looked: messages.length }, next: seq + 1 };
   };
   const holds = async (next: number) => {

@@ -9,6 +9,7 @@ import {
   type Contract,
   checkoutState,
   decode,
+  type OpenLetters,
   orderCreated,
   orderShipped,
   payment,
@@ -30,6 +31,8 @@ export interface OrderRecord {
   readonly payment?: MessageShape<typeof PaymentSchema> | undefined;
   /** Undefined unless a parcel is with a carrier. */
   readonly shipped?: MessageShape<typeof OrderShippedSchema> | undefined;
+  /** Dead letters that hold it up. Default: none. */
+  readonly stuckBy?: readonly string[];
   /** Undefined if the message that created it names none. */
   readonly traceId?: string | undefined;
 }
@@ -63,7 +66,7 @@ export function stateOf({ checkout }: Pick<OrderRecord, "checkout">): string {
 
 /**
  * The orders that some messages of the order service's ledger have created, with what the other ledgers hold last of each:
- * three requests for a page of them.
+ * three requests for a page of them, and what is new of dead letters.
  *
  * @param messages {@linkcode MAX_PAGE} at most.
  * @throws {Error} What `ask` throws.
@@ -71,7 +74,7 @@ export function stateOf({ checkout }: Pick<OrderRecord, "checkout">): string {
 export async function readRecords(
   connection: NatsConnection,
   messages: readonly StoredMessage[],
-  { filter, ask }: { filter: OrderFilter; ask: Ask },
+  { filter, letters, ask }: { filter: OrderFilter; letters: OpenLetters; ask: Ask },
 ): Promise<Records> {
   const unreadable: string[] = [];
   const read = <S extends DescMessage>(contract: Contract<S>, message: StoredMessage) => {
@@ -113,7 +116,13 @@ export async function readRecords(
     readLast(payment, wanted),
     readLast(orderShipped, wanted),
   ]);
-  const records = wanted.map((record, i) => ({ ...record, payment: payments[i], shipped: shipments[i] }));
+  await ask(() => letters.refresh());
+  const records = wanted.map((record, i) => {
+    const stuckBy = letters
+      .holding({ orderId: record.order.orderId, state: stateOf(record) })
+      .map(({ id }) => id);
+    return { ...record, stuckBy, payment: payments[i], shipped: shipments[i] };
+  });
   return { records, unreadable };
 }
 

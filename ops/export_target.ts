@@ -75,8 +75,6 @@ export async function openFile(name: string): Promise<Target> {
 
 /** Standard output. It may be closed at any time by who reads it. */
 export function openStream(stream: Stream): Target {
-  // What fails is told to `write()`; without a listener it would end the process as well.
-  stream.on("error", () => undefined);
   return {
     write(chunk) {
       if (chunk.length === 0) return Promise.resolve();

@@ -1,20 +1,17 @@
-import { spawn } from "node:child_process";
 import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Writable } from "node:stream";
-import { text } from "node:stream/consumers";
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from "hyparquet";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { catalogueItem, key, message, orderCreated, orderShipped, payment, readLast } from "../nats/mod.ts";
 import type { Order } from "../services/order/decide.ts";
 import { body, openShop, readJson, type Shop } from "../services/order/test_shop.ts";
 import { startProxy, until } from "../test/support/mod.ts";
-import type { Environment } from "./config.ts";
 import { columns, personalColumns } from "./export_columns.ts";
 import { FIRST_PLACED_MS, liveBytes, store, writeOrders } from "./export_testing.ts";
 import { runOps } from "./program.ts";
-import { collect } from "./testing.ts";
+import { collect, shell as runShell } from "./testing.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -22,7 +19,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-const environmentFor = (url: string): Environment => ({ NATS_URL: url, DATA_DIR: "/nowhere" });
+const environmentFor = (url: string) => ({ NATS_URL: url, DATA_DIR: "/nowhere" });
 
 /** `npm run ops -- export orders …`, whose output is no terminal. */
 async function exportOrders(url: string, args: readonly string[], options: { signal?: AbortSignal } = {}) {
@@ -42,19 +39,8 @@ function withoutProgress(err: string): string {
 
 /** The same by a shell, as a process of its own: `$OPS` is the command. */
 async function shell(url: string, command: string) {
-  const ops = `"${process.execPath}" "${join(import.meta.dirname, "main.ts")}"`;
-  const child = spawn("bash", ["-c", command.replaceAll("$OPS", ops)], {
-    cwd: folder,
-    env: {
-      PATH: process.env.PATH,
-      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
-      ...environmentFor(url),
-    },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
-  const [out, err, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
-  return { code, out, err: withoutProgress(err) };
+  const ran = await runShell(command, { cwd: folder, environment: environmentFor(url) });
+  return { ...ran, err: withoutProgress(ran.err) };
 }
 
 type Row = Record<string, unknown>;
@@ -440,6 +426,13 @@ describe("ops export orders, of many orders", () => {
     // Of the second page on, which has the third one beside it. A page of what is read and written is some four megabytes.
     const [, second = 0, ...later] = live;
     expect(Math.max(...later) - second).toBeLessThan(3e6);
+  });
+
+  it("writes to standard output for --output -, and makes no file of that name", async () => {
+    const { code, out } = await exportOrders(shop.server.url, ["--format", "csv", "--output", "-"]);
+    expect(code).toBe(0);
+    expect(out.split("\r\n")).toHaveLength(COUNT + 2);
+    expect(await readdir(folder)).not.toContain("-");
   });
 
   it("ends quietly when nobody reads on", async () => {

@@ -1,6 +1,16 @@
 import { clearScreenDown, cursorTo } from "node:readline";
 import type { Command } from "commander";
-import { type ConsumerLag, isUnavailable, pause, readLags } from "../nats/mod.ts";
+import {
+  type ConsumerLag,
+  checkoutState,
+  checkoutTimer,
+  counted,
+  findUntimed,
+  isUnavailable,
+  OpenLetters,
+  pause,
+  readLags,
+} from "../nats/mod.ts";
 import { type Live, readLive } from "../services/monitor/live.ts";
 import type { Shop } from "./connect.ts";
 import { colour, columns, type ExitCode, type Output, print, printJson, type Stream } from "./output.ts";
@@ -19,6 +29,8 @@ interface Flags {
 interface Seen {
   readonly lags: readonly ConsumerLag[];
   readonly live: Live;
+  /** Live orders that have lost their timer. */
+  readonly untimed: number;
 }
 
 /** `lag`: how far every durable consumer is behind, whether its service runs or not. */
@@ -31,25 +43,43 @@ export function addLag(program: Command, { output, run, interrupted }: Context):
     .action((flags: Flags) =>
       run(async (shop) => {
         if (output.out.isTTY && !flags.once && !flags.json) return refresh(output, shop, interrupted());
-        const seen = await look(shop);
+        const seen = await look(shop, await openLook(shop));
         if (flags.json) printJson(output, lagJson(seen));
         else for (const line of table(output, seen)) print(output, line);
         // A consumer that is not there gets nothing, and is behind by nothing.
-        return seen.lags.some(({ missing }) => missing) ? 1 : 0;
+        return seen.lags.some(({ missing }) => missing) || seen.untimed > 0 ? 1 : 0;
       }),
     );
 }
 
-async function look({ connection, jsm }: Shop): Promise<Seen> {
+/** What is not read anew with every look. */
+interface Kept {
+  readonly untimed: number;
+  readonly letters: OpenLetters;
+}
+
+async function openLook(shop: Shop): Promise<Kept> {
+  return { untimed: await countUntimed(shop), letters: new OpenLetters(shop.jsm) };
+}
+
+async function look({ connection, jsm }: Shop, { untimed, letters }: Kept): Promise<Seen> {
   const lags = await readLags(jsm);
-  return { lags, live: await readLive({ connection, jsm }, { lags }) };
+  return { lags, live: await readLive({ connection, jsm }, { lags, letters }), untimed };
+}
+
+/** Reads many states, so that it is not done every second. */
+async function countUntimed(shop: Shop): Promise<number> {
+  const isLive = ({ state }: { state: string }) => state !== "completed" && state !== "cancelled";
+  const what = { stream: "CHECKOUT", state: checkoutState, timer: checkoutTimer, isLive };
+  return (await findUntimed(shop, what)).length;
 }
 
 async function refresh(output: Output, shop: Shop, signal: AbortSignal): Promise<ExitCode> {
+  const kept = await openLook(shop);
   while (!signal.aborted) {
     let lines: string[];
     try {
-      lines = table(output, await look(shop));
+      lines = table(output, await look(shop, kept));
     } catch (cause) {
       // Servers come back; who watches a lag watches them do so.
       if (!isUnavailable(cause)) throw cause;
@@ -69,12 +99,14 @@ function draw(out: Stream, lines: readonly string[]): void {
   out.write(`${lines.join("\n")}\n`);
 }
 
-function table(output: Output, { lags, live }: Seen): string[] {
+function table(output: Output, { lags, live, untimed }: Seen): string[] {
   const services = [...Map.groupBy(lags, ({ consumer }) => consumer)];
   const rows = services.flatMap(([service, own]) =>
     own.map((lag, index) => [index === 0 ? service : "", ...cellsOf(lag)]),
   );
   const [head = "", ...consumers] = columns([["SERVICE", "STREAM", "PENDING", "UNACKED", "OLDEST"], ...rows]);
+  const missing = lags.filter((lag) => lag.missing).map(({ stream, consumer }) => `${consumer} of ${stream}`);
+  const paused = lags.filter((lag) => lag.pausedUntil !== undefined).map(pausedText);
   const behind = services.flatMap(([service, own]) => {
     const sum = own.reduce((total, { pending, unacked }) => total + pending + unacked, 0);
     return sum > 0 ? [`${service} ${sum}`] : [];
@@ -92,14 +124,43 @@ function table(output: Output, { lags, live }: Seen): string[] {
       return lag?.missing || (lag?.seconds ?? 0) > OBJECTIVE_S ? colour(output, "red", line) : line;
     }),
     "",
-    `behind: ${behind.join(", ") || "nobody"}`,
+    `behind: ${behind.join(", ") || (missing.length > 0 ? "nobody else" : "nobody")}`,
+    ...(missing.length > 0
+      ? [
+          colour(
+            output,
+            "red",
+            `missing, and told nothing: ${missing.join(", ")}; npm run topology makes them`,
+          ),
+        ]
+      : []),
+    ...(paused.length > 0
+      ? [colour(output, "yellow", `paused, and told nothing: ${paused.join(", ")}`)]
+      : []),
     "",
     ...columns(
       checkouts.length === 0 ? [["no order is under way"]] : [["STATE", "ORDERS", "OLDEST"], ...checkouts],
     ),
     ...(live.unseen > 0 ? [`and ${live.unseen} more that were not looked at`] : []),
+    ...stuckLines(live).map((line) => colour(output, "red", line)),
+    ...(untimed > 0
+      ? [colour(output, "red", `${untimed} without a timer: the coordinator's sweep sets it anew`)]
+      : []),
     ...(live.overdue > 0 ? [colour(output, "red", `${live.overdue} past their deadline`)] : []),
   ];
+}
+
+/** Orders that dead letters hold up; those that cannot begin are in no state that is listed. */
+function stuckLines({ stuck, notBegun }: Live): string[] {
+  if (stuck === 0) return [];
+  const begin = notBegun === 0 ? "" : `, ${notBegun} of which cannot begin`;
+  return [
+    `${counted(stuck, "order is", "orders are")} held up by dead letters${begin}: npm run ops -- orders --stuck`,
+  ];
+}
+
+function pausedText({ stream, consumer, pausedUntil }: ConsumerLag): string {
+  return `${consumer} of ${stream} until ${pausedUntil?.toISOString()}`;
 }
 
 function cellsOf({ stream, missing, pending, unacked, seconds }: ConsumerLag): string[] {
@@ -128,14 +189,15 @@ export function duration(seconds: number): string {
     .join(" ");
 }
 
-export function lagJson({ lags, live }: Seen) {
+export function lagJson({ lags, live, untimed }: Seen) {
   const services = [...Map.groupBy(lags, ({ consumer }) => consumer)].map(([service, own]) => ({
     service,
     consumer_lag_sum: own.reduce((sum, { pending, unacked }) => sum + pending + unacked, 0),
     lag_seconds: Math.max(...own.map(({ seconds }) => seconds)),
-    consumers: own.map(({ stream, missing, pending, unacked, redelivered, seconds }) => ({
+    consumers: own.map(({ stream, missing, pausedUntil, pending, unacked, redelivered, seconds }) => ({
       stream,
       missing,
+      ...(pausedUntil && { paused_until: pausedUntil.toISOString() }),
       pending,
       unacked,
       redelivered,
@@ -147,5 +209,6 @@ export function lagJson({ lags, live }: Seen) {
     count,
     oldest_seconds: oldestSeconds,
   }));
-  return { services, checkouts, overdue: live.overdue, unseen: live.unseen };
+  const { overdue, stuck, notBegun: not_begun, unseen } = live;
+  return { services, checkouts, overdue, stuck, not_begun, unseen, untimed };
 }

@@ -1,5 +1,12 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { type EntryJson, isTraceUrl, readStory, type StoryJson, storyJson } from "../nats/mod.ts";
+import {
+  type EntryJson,
+  isTraceUrl,
+  type LetterJson,
+  readStory,
+  type StoryJson,
+  storyJson,
+} from "../nats/mod.ts";
 import type { Shop } from "./connect.ts";
 import { colour, columns, type ExitCode, note, type Output, print, printJson } from "./output.ts";
 import type { Context } from "./program.ts";
@@ -43,7 +50,7 @@ async function tell(
 
 /** A head, a line for each entry with a rule where a decision begins, and what is still to come. */
 function linesOf(output: Output, story: StoryJson): string[] {
-  const { order_id, trace_id, trace_url, entries, truncated } = story;
+  const { order_id, trace_id, trace_url, entries, dead_letters = [], truncated } = story;
   const rows = entries.map((entry, index) => {
     const begins = entries[index - 1]?.decision !== entry.decision;
     const ends = entries[index + 1]?.decision !== entry.decision;
@@ -79,8 +86,32 @@ function linesOf(output: Output, story: StoryJson): string[] {
     ...[...waits].map(([how, places]) =>
       colour(output, "yellow", `${how}: ${places.map(({ place }) => place).join(", ")}`),
     ),
-    ...(waits.size === 0 ? ["nobody has to deal with any of it"] : []),
+    ...dead_letters.flatMap((letter) =>
+      openLines(letter, entries).map((line, index) =>
+        index === 0 ? colour(output, letter.holds_up ? "red" : "yellow", line) : line,
+      ),
+    ),
+    ...(waits.size === 0 && dead_letters.length === 0 ? ["nobody has to deal with any of it"] : []),
   ];
+}
+
+/** What an open dead letter means for the order, and what to do about it. */
+function openLines(
+  { id, status, service, type, holds_up }: LetterJson,
+  entries: readonly EntryJson[],
+): string[] {
+  const begun = entries.some(({ kind }) => kind === "transition");
+  const stands = begun ? "the order cannot go on" : "the order cannot begin";
+  const head = holds_up ? `${stands}: ` : "";
+  const what = `${service} gave ${type} up, and has not handled it since (${id})`;
+  switch (status) {
+    case "redriven":
+      return [`${service} gets ${type} again (${id})`];
+    case "discarded":
+      return [`${head}${what}; it was discarded`];
+    default:
+      return [`${head}${what}`, `  mend the cause, then: npm run ops -- dead-letters redrive ${id}`];
+  }
 }
 
 const kinds = {

@@ -16,6 +16,21 @@ export type ExitCode = 0 | 1 | 2;
 /** A line fits a terminal of this width. */
 export const LINE_WIDTH = 100;
 
+/**
+ * A reader of the output may go away at any time, as `head` does. That ends no work: what is written from then on goes nowhere,
+ * and the command ends with what it comes to. Without this, the first write would end the process with a stack trace.
+ */
+export function outliveReaders({ out, err }: Output): void {
+  for (const stream of [out, err]) stream.on("error", () => undefined);
+}
+
+/** Why results did not get out, in words; undefined if they did, or if the reader wanted no more. */
+export function lossOf({ out }: Output): string | undefined {
+  const cause = "errored" in out && out.errored instanceof Error ? out.errored : undefined;
+  if (cause === undefined || ("code" in cause && cause.code === "EPIPE")) return undefined;
+  return `Cannot write to standard output: ${cause.message}`;
+}
+
 export function print({ out }: Output, text: string): void {
   out.write(`${text}\n`);
 }

@@ -11,10 +11,13 @@ import { addFault } from "./fault.ts";
 import { addLag } from "./lag.ts";
 import { addLedgers } from "./ledgers.ts";
 import { addOrder } from "./order.ts";
-import { colour, type ExitCode, note, type Output } from "./output.ts";
+import { addOrders } from "./orders.ts";
+import { colour, type ExitCode, lossOf, note, type Output, outliveReaders } from "./output.ts";
 import { addReconcile } from "./reconcile.ts";
 import { addReplay } from "./replay.ts";
+import { addRestored } from "./restored.ts";
 import { addSchema } from "./schema.ts";
+import { addTraffic } from "./traffic.ts";
 
 /** What a command works with. */
 export interface Context {
@@ -40,6 +43,7 @@ export async function runOps(
 ): Promise<ExitCode> {
   const { output, interrupted = onInterrupt, replayTimes } = options;
   let code: ExitCode = 0;
+  outliveReaders(output);
   let config: OpsConfig;
   try {
     config = readOpsConfig(options.environment);
@@ -63,7 +67,8 @@ export async function runOps(
     .description("What an operator of the shop does: npm run ops -- <command>")
     .addHelpText(
       "after",
-      `\n${variables}\n\nEnds with 0 if all is well, with 1 if something failed or is wrong, with 2 if it was called wrongly.`,
+      `\n${variables}\n\nEnds with 0 if all is well, with 1 if something failed or is wrong, with 2 if it was called wrongly.
+A reader that goes away (| head) ends nothing: the command goes on, quietly, and ends with what it comes to.`,
     )
     .showHelpAfterError("(--help says how)")
     .exitOverride()
@@ -78,9 +83,12 @@ export async function runOps(
   addLag(program, context);
   addLedgers(program, context);
   addOrder(program, context);
+  addOrders(program, context);
   addReconcile(program, context);
   addReplay(program, context);
+  addRestored(program, context);
   addSchema(program, context);
+  addTraffic(program, context);
   try {
     await program.parseAsync([...args], { from: "user" });
   } catch (cause) {
@@ -90,7 +98,10 @@ export async function runOps(
     note(output, colour(output, "red", line, output.err));
     return 1;
   }
-  return code;
+  const loss = code === 0 ? lossOf(output) : undefined;
+  if (loss === undefined) return code;
+  note(output, colour(output, "red", loss, output.err));
+  return 1;
 }
 
 function onInterrupt(): AbortSignal {

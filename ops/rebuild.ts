@@ -48,8 +48,12 @@ export async function rebuild(plans: readonly ReplayPlan[], options: RebuildOpti
     bar?.[Symbol.dispose]();
   }
   const services = [...new Set(plans.map(({ spec }) => spec.service))].join(", ");
-  const swapped = status.rebuild === undefined && status.last_rebuild !== undefined;
-  if (json) printJson(output, { outcome: swapped ? "rebuilt" : "under_way", projection: status });
+  const ended = status.rebuild === undefined ? status.last_rebuild : undefined;
+  const refused = ended?.refused;
+  const swapped = ended !== undefined && refused === undefined;
+  const outcome = swapped ? "rebuilt" : refused === undefined ? "under_way" : "refused";
+  if (json) printJson(output, { outcome, projection: status });
+  else if (refused !== undefined) note(output, refused);
   else if (swapped) note(output, `Rebuilt: ${services} answers from the new one`);
   else note(output, `The rebuild goes on: GET ${url}/projection says how far it is`);
   return swapped || signal.aborted ? 0 : 1;

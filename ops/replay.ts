@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import {
   type ConsumerSpec,
+  counted,
   nameOf,
   planReplay,
   ReplayError,
@@ -122,8 +123,8 @@ async function rebuildProjection(
     );
   }
   // What dead letters bring back is counted with the messages that they are of.
-  const counted = specs.filter(({ deadLetters }) => deadLetters !== true);
-  const plans = await Promise.all(counted.map((spec) => planReplay(shop, spec, { from })));
+  const read = specs.filter(({ deadLetters }) => deadLetters !== true);
+  const plans = await Promise.all(read.map((spec) => planReplay(shop, spec, { from })));
   if (!json) for (const line of summary(plans)) print(output, line);
   if (dryRun) {
     if (json) printJson(output, replayJson(plans, { dryRun, outcome: undefined, standing: [] }));
@@ -156,7 +157,7 @@ function meaningOf(plan: ReplayPlan): string {
   const { effects, projection } = plan.spec;
   if (projection === true) return "counted anew beside what answers, which it then replaces";
   if (effects === undefined) return "decided again; what is stored already changes nothing";
-  return `${effects}: none is repeated, ${total === 1 ? "1 message is" : `${total} messages are`} skipped`;
+  return `${effects}: none is repeated, ${counted(total, "message is", "messages are")} skipped`;
 }
 
 interface Standing {

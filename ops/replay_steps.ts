@@ -1,4 +1,4 @@
-import type { ReplayStep } from "../nats/mod.ts";
+import { counted, type ReplayStep } from "../nats/mod.ts";
 import { note, type Output, type Progress, progress } from "./output.ts";
 
 /** Tells how far a replay is: a line a step, and a bar for the wait on a terminal. */
@@ -34,7 +34,7 @@ function lineOf(step: Exclude<ReplayStep, { kind: "waiting" }>): string | undefi
     case "paused":
       return `paused ${step.consumers.join(", ")}`;
     case "under way":
-      return `waiting for what is under way: ${step.messages} ${step.messages === 1 ? "message" : "messages"}`;
+      return `waiting for what is under way: ${counted(step.messages, "message")}`;
     case "marked": {
       const { consumer, upTo, underWay } = step;
       const left = underWay === 0 ? "" : `; ${underWay} still under way, and handled as always`;

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { SchemaStore } from "../nats/mod.ts";
+import { counted, SchemaStore } from "../nats/mod.ts";
 import { CompileError, type Mode, modes } from "../schemas/mod.ts";
 import type { Shop } from "./connect.ts";
 import { colour, columns, type ExitCode, note, type Output, print, printJson, progress } from "./output.ts";
@@ -72,7 +72,10 @@ async function checkSchemas(
   else {
     const verdict = refused.length === 0 ? "none would be refused" : `${refused.length} would be refused`;
     const format = refused.length === 0 ? "green" : "red";
-    note(output, `${previews.length} subjects would change, ${colour(output, format, verdict, output.err)}`);
+    note(
+      output,
+      `${counted(previews.length, "subject")} would change, ${colour(output, format, verdict, output.err)}`,
+    );
   }
   return refused.length === 0 ? 0 : 1;
 }

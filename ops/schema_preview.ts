@@ -39,7 +39,7 @@ export interface Preview {
   /** The mode that holds for the subject, and why a service with this schema would not start; empty: it would. */
   readonly mode: Mode;
   readonly refused: readonly string[];
-  /** What differs from the latest version, compatible or not: `FIELD_ADDED at #/OrderCreated/4 (nothing → …)`. */
+  /** What differs from the latest version, compatible or not: `FIELD_ADDED at #/OrderCreated/5 (nothing → …)`. */
   readonly differences: readonly string[];
   /** For each mode, how many differences keep the schema from being the next version. */
   readonly modes: Readonly<Record<Mode, number>>;

@@ -87,17 +87,17 @@ describe("ops schema check", () => {
     const file = await edited(
       created,
       "string attempt_id = 3;",
-      "string attempt_id = 3; string gift_note = 4;",
+      "string attempt_id = 3; string gift_note = 5;",
     );
     const { code, out, err } = await check(file);
     expect(code).toBe(0);
     expect(out).toContain(
-      "order.created\n  FIELD_ADDED at #/OrderCreated/4 (nothing → string gift_note = 4)",
+      "order.created\n  FIELD_ADDED at #/OrderCreated/5 (nothing → string gift_note = 5)",
     );
     expect(out).toContain("BACKWARD ok, BACKWARD_TRANSITIVE ok, FORWARD ok");
     expect(out).toContain("read by coordinator, notification, analytics, monitor");
     expect(out).toMatch(/retained {2}2 {2}schema \d+, version 1 {2}can be read/);
-    expect(err).toBe("1 subjects would change, none would be refused\n");
+    expect(err).toBe("1 subject would change, none would be refused\n");
   });
 
   it("says mode by mode what a breaking one would strand, retained and waiting, and ends with 1", async () => {
@@ -169,7 +169,7 @@ describe("ops schema check", () => {
     const file = await edited(
       created,
       "string attempt_id = 3;",
-      "string attempt_id = 3; string gift_note = 4;",
+      "string attempt_id = 3; string gift_note = 5;",
     );
     expect(await changes(file, "--max-messages", "1")).toMatchObject([{ partly: false }]);
     expect((await check(file, "--max-messages", "0")).code).toBe(2);

@@ -38,6 +38,8 @@ describe("README.md, word for word but for the ports", () => {
   let commands: string[];
   let folder: string;
   let toFreePorts: (text: string) => string;
+  /** By which `ops` finds this shop and no other. */
+  let operator: NodeJS.ProcessEnv;
 
   beforeAll(async () => {
     commands = commandsOf(await readFile(join(root, "README.md"), "utf8"));
@@ -47,6 +49,7 @@ describe("README.md, word for word but for the ports", () => {
       NATS_PORT: String(ports.pop()),
       NATS_MONITOR_PORT: String(ports.pop()),
     };
+    operator = { ...process.env, NATS_URL: `nats://127.0.0.1:${environment.NATS_PORT}`, DATA_DIR: folder };
     for (const [index, { portVariable }] of services.entries())
       environment[portVariable] = String(ports[index]);
     toFreePorts = (text) =>
@@ -103,6 +106,9 @@ describe("README.md, word for word but for the ports", () => {
     const [id = ""] = /ord_[0-9a-f-]+/.exec(placed) ?? [];
     const queue = commands.find((command) => command.includes("/reviews -H")) ?? "";
     await until("the review", async () => (await run(toFreePorts(queue))).stdout.includes(id));
+    const choice = commands.find((command) => command.startsWith("ORDER=")) ?? "";
+    const { stdout: chosen } = await run(`${choice}\necho $ORDER`, { cwd: root, env: operator });
+    expect(chosen).toBe(`${id}\n`);
     const decision = commands.find((command) => command.includes("/decision")) ?? "";
     const { stdout } = await run(toFreePorts(decision), { env: { ...process.env, ORDER: id } });
     expect(JSON.parse(stdout)).toMatchObject({ order_id: id, status: "approved" });

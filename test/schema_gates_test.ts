@@ -66,7 +66,7 @@ describe("the gates of a running shop", () => {
       expect(error).toMatch(
         /^unreadable: schema \d+ cannot be read as the shop\.order\.v1\.OrderCreated of this build: /,
       );
-      expect(error).toContain("REQUIRED_FIELD_REMOVED at #/OrderCreated/4");
+      expect(error).toContain("REQUIRED_FIELD_REMOVED at #/OrderCreated/5");
     }
     // It holds nobody up.
     expect((await shop.ends(await shop.place())).state).toBe("completed");

@@ -101,9 +101,9 @@ describe("docs/schemas.md", { timeout: 240_000 }, () => {
     await shop.ends(await shop.place());
 
     const preview = await next("npm run ops -- schema check ../colleague/proto");
-    expect(preview.output).toContain("FIELD_ADDED at #/OrderCreated/4");
+    expect(preview.output).toContain("FIELD_ADDED at #/OrderCreated/5");
     expect(preview.output).toMatch(/retained +1 +schema \d+, version 1 +can be read/);
-    expect(preview.output).toContain("1 subjects would change, none would be refused");
+    expect(preview.output).toContain("1 subject would change, none would be refused");
     expect(preview.code).toBe(0);
 
     const second = await nextService(service);
@@ -122,7 +122,7 @@ describe("docs/schemas.md", { timeout: 240_000 }, () => {
     expect(lint.code).not.toBe(0);
     const breaking = await next("npm run --prefix ../colleague buf:breaking");
     expect(breaking.output).toContain("order.created: ");
-    expect(breaking.output).toContain("REQUIRED_FIELD_ADDED at #/OrderCreated/4");
+    expect(breaking.output).toContain("REQUIRED_FIELD_ADDED at #/OrderCreated/5");
     expect(breaking.output).toContain("read by coordinator, notification");
     expect(breaking.code).toBe(1);
     const preview = await next("npm run ops -- schema check");

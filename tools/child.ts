@@ -12,6 +12,8 @@ export interface ChildOptions {
   readonly stdio: StdioOptions;
   /** How far others go before it (see {@linkcode lowerPriority}). */
   readonly niceness?: number | undefined;
+  /** What keeps it from being started just now, in a sentence. Asked before each start, and again until nothing does. Default: nothing. */
+  readonly hindrance?: (() => string | undefined) | undefined;
   /** What keeps the process from its work, for people to read; undefined once it can do it. Asked again and again. */
   readonly waitsFor: () => Promise<string | undefined>;
   /** How long it may take to become ready. Default: as long as it takes. */
@@ -51,6 +53,7 @@ export interface Child {
 export const backoff = { firstMs: 250, capMs: 10_000, resetAfterMs: 30_000 } as const;
 /** Each look costs the process that is starting a request, and it has better to do. */
 const pollMs = 100;
+const askAgainMs = 1_000;
 const noAnswer = "its first answer";
 const harmless: ReadonlySet<NodeJS.Signals> = new Set([
   "SIGSTOP",
@@ -80,8 +83,18 @@ export function createChild(options: ChildOptions): Child {
   let failures = 0;
   let lastEnd = "not started";
   let waitsFor: string | undefined = noAnswer;
+  /** What was last said to keep it from being started. */
+  let told: string | undefined;
 
   function spawnIt(): void {
+    const hindered = options.hindrance?.();
+    if (hindered !== undefined) {
+      if (hindered !== told) report(`${name} is not started: ${hindered}`);
+      told = hindered;
+      restart = setTimeout(spawnIt, askAgainMs);
+      return;
+    }
+    told = undefined;
     restart = undefined;
     const child = spawn(options.command, options.args, {
       // A group of its own: Ctrl-C in a terminal reaches the supervisor only, which then drains in order.
@@ -111,12 +124,13 @@ export function createChild(options: ChildOptions): Child {
   }
 
   async function ready(): Promise<void> {
-    const giveUpAt = performance.now() + readyWithinMs;
-    for (;;) {
+    for (let giveUpAt = performance.now() + readyWithinMs; ; ) {
       const asked = running;
-      waitsFor = asked === undefined ? noAnswer : await options.waitsFor();
+      waitsFor = asked === undefined ? (told ?? noAnswer) : await options.waitsFor();
       if (waitsFor === undefined && running === asked) return;
-      if (running === undefined && state !== "up") {
+      // The time that it is kept from being started is not its own.
+      if (told !== undefined) giveUpAt = performance.now() + readyWithinMs;
+      else if (running === undefined && state !== "up") {
         throw new StartError(`Cannot start ${name}: it ended before it was ready (${lastEnd})`);
       }
       if (performance.now() > giveUpAt) {

@@ -1,10 +1,13 @@
 import { JetStreamApiError, JetStreamError } from "@nats-io/jetstream";
 import { errors } from "@nats-io/transport-node";
-import { type Access, applyTopology, pause, RefusedError, UnreachableError } from "../nats/mod.ts";
+import { type Access, applyTopology, counted, pause, RefusedError, UnreachableError } from "../nats/mod.ts";
 import { StartError } from "./start_error.ts";
+import { guardStore } from "./store_memory.ts";
 import { waitForWholeLedgers } from "./whole_ledgers.ts";
 
 interface PrepareOptions {
+  /** Where it is noted what was seen of the store (see {@linkcode guardStore}). */
+  readonly seen: string;
   readonly report: (line: string) => void;
   /** Aborts when the shop is not to start any more. */
   readonly signal: AbortSignal;
@@ -14,18 +17,20 @@ interface PrepareOptions {
 const againMs = 1_000;
 
 /**
- * Makes streams and consumers, and looks whether the streams are whole. A server that does not answer in time is asked again,
+ * Makes streams and consumers, and looks whether the streams are whole and not older than they were. A server that does not answer in time is asked again,
  * with a line about it: it may have much to recover.
  *
  * @throws {StartError} If the server refuses it, which is for the person who starts the shop to settle.
  */
 export async function prepareStreams(operator: Access, options: PrepareOptions): Promise<void> {
-  const { report, signal } = options;
+  const { seen, report, signal } = options;
   for (;;) {
     try {
       const { changes } = await applyTopology(operator);
-      if (changes.length > 0) report(`streams and consumers: ${changes.length} changes made`);
+      if (changes.length > 0) report(`streams and consumers: ${counted(changes.length, "change")} made`);
       await waitForWholeLedgers(operator, { report });
+      // Until this process ends.
+      await guardStore({ operator, file: seen, report });
       return;
     } catch (cause) {
       signal.throwIfAborted();

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, writeFileSync } from "node:fs";
 import { totalmem } from "node:os";
 import { join, relative } from "node:path";
 import {
@@ -16,6 +16,7 @@ import type { ChildOptions } from "./child.ts";
 import { type NatsServer, projectFolder } from "./nats_server.mjs";
 import { loopback, type PortUse } from "./ports.ts";
 import { askReadiness } from "./readiness.ts";
+import { lackOfRoom } from "./room.ts";
 
 /** What nats-server is called in messages and wherever a process is named. */
 export const natsServerName = "nats-server";
@@ -94,6 +95,7 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
   const { ports } = settings;
   const files = natsServerFiles(settings);
   const log = logs.open(files.log);
+  mkdirSync(files.store, { recursive: true });
   return {
     ...common(settings),
     name: natsServerName,
@@ -115,6 +117,7 @@ export function natsServerProcess(settings: Settings, logs: LogFiles): ChildOpti
       NATS_LOG_FILE: JSON.stringify(files.log),
       NATS_MAX_FILE_STORE: settings.maxFileStore,
     },
+    hindrance: () => lackOfRoom(files.store),
     // What it says before it has opened its log.
     stdio: ["ignore", log, log],
     // The monitoring listens before streams are recovered and clients are let in; this waits for both.

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { styleText } from "node:util";
 import { describeConfig, readConfig } from "./config.ts";
 import { faultText, openText } from "./open_text.ts";
@@ -45,7 +46,7 @@ async function main(args: readonly string[]): Promise<number> {
   try {
     const { environment, ...config } = readConfig();
     const prepare: ShopOptions["prepare"] = (operator, { signal }) =>
-      prepareStreams(operator, { report, signal });
+      prepareStreams(operator, { seen: join(config.dataDir, "seen.json"), report, signal });
     const options = { ...config, environment: { FAULTS: "on", ...environment }, prepare, report };
     return await runShop(options, onOpen);
   } catch (error) {

@@ -23,11 +23,8 @@ export const schemaSubject = contract(`$KV.${SCHEMAS}.subject`, SchemaSubjectSch
 /** By {@linkcode tokenOf} the subject. */
 export const subjectSettings = contract(`$KV.${SCHEMAS}.settings`, SchemaSettingsSchema, latest);
 
-const lastId = contract(`$KV.${SCHEMAS}.last_id`, SchemaIdSchema, latest);
 const globalSettings = contract(`$KV.${SCHEMAS}.global_settings`, SchemaSettingsSchema, latest);
 
-/** The last id that was given away. */
-export const lastIdKey: Key<typeof SchemaIdSchema> = key(lastId, "schema");
 /** What holds for subjects without settings of their own. */
 export const globalSettingsKey: Key<typeof SchemaSettingsSchema> = key(globalSettings, "all");
 

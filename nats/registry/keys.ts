@@ -1,11 +1,11 @@
 import type { DescFile } from "@bufbuild/protobuf";
 import { isWellKnown } from "../../schemas/mod.ts";
 import type { Contract } from "../contracts/contract.ts";
-import { lastIdKey, schema, schemaId, subjectKey } from "./bucket.ts";
+import { schema, schemaId, subjectKey } from "./bucket.ts";
 
 /**
  * Keys, as subjects of a stream, that somebody who stores messages of these contracts writes when their schemas are
- * registered: new schemas, the counter of ids, and the subjects of the messages and of all that they import.
+ * registered: new schemas, and the subjects of the messages and of all that they import.
  */
 export function registrationKeys(contracts: readonly Contract[]): string[] {
   const subjects = contracts.flatMap((contract) => [
@@ -15,7 +15,6 @@ export function registrationKeys(contracts: readonly Contract[]): string[] {
   return [
     `${schema.subject}.*`,
     `${schemaId.subject}.*`,
-    lastIdKey.subject,
     ...new Set(subjects.map((subject) => subjectKey(subject).subject)),
   ];
 }

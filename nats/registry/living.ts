@@ -2,6 +2,7 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import type { SchemaVersion } from "../../gen/shop/registry/v1/schema_subject_pb.ts";
 import { type Contract, splitSubject, subjectOf } from "../contracts/contract.ts";
+import { counted } from "../counted.ts";
 import { collect, MAX_PAGE, viewStored } from "../read.ts";
 import type { LiveSpec } from "../topology.ts";
 import { schemaIdIn } from "./read_gate.ts";
@@ -28,7 +29,7 @@ export async function liveSchemas(
     let wanted = [...new Set(page.map(({ subject }) => subjectOf(state, splitSubject(subject).id)))];
     while (wanted.length > 0) {
       const request = { multi_last: wanted };
-      const states = await collect(`${wanted.length} states of ${stream}`, (callback) =>
+      const states = await collect(`${counted(wanted.length, "state")} of ${stream}`, (callback) =>
         jsm.direct.getLastMessagesFor(stream, { ...request, callback }),
       );
       for (const stored of states) {

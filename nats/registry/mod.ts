@@ -4,6 +4,7 @@ export {
   guidKey as storedGuid,
   SCHEMAS,
   SCHEMAS_STREAM,
+  schemaKey,
   schemaSubject,
   settingsKey,
   subjectKey,

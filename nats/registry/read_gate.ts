@@ -6,6 +6,12 @@ import type { StoredSchema } from "./view.ts";
 /** Schemas that a process has looked at. More are none of this shop's, and forgotten. */
 const MAX_KNOWN = 10_000;
 
+/** Where schemas are looked up: a `SchemaStore`. */
+export interface Schemas {
+  schema(id: number): Promise<StoredSchema | undefined>;
+  subject(name: string): Promise<{ readonly versions: readonly unknown[] } | undefined>;
+}
+
 /** Why a message must not be read as what its contract says; undefined if it may. */
 export type Verdict = string | undefined;
 
@@ -14,17 +20,16 @@ export type Verdict = string | undefined;
  * looked up once; from then on the answer is at hand.
  */
 export class ReadGate {
-  readonly #schemaOf: (id: number) => Promise<StoredSchema | undefined>;
+  readonly #store: Schemas;
   readonly #verdicts = new Map<string, Verdict | Promise<Verdict>>();
 
-  /** @param store Where schemas are looked up: a `SchemaStore`. */
-  constructor(store: { schema(id: number): Promise<StoredSchema | undefined> }) {
-    this.#schemaOf = (id) => store.schema(id);
+  constructor(store: Schemas) {
+    this.#store = store;
   }
 
   /**
    * @param dataSchema The message's `ce-dataschema`, empty if it has none.
-   * @throws {Error} If the registry's data cannot be read now. The message is not at fault.
+   * @throws {Error} If the registry's data cannot be read now, or are lost. The message is not at fault.
    */
   check(contract: Contract, dataSchema: string): Verdict | Promise<Verdict> {
     const key = `${contract.subject} ${dataSchema}`;
@@ -48,8 +53,14 @@ export class ReadGate {
 
   async #look(contract: Contract, dataSchema: string): Promise<{ verdict: Verdict; final: boolean }> {
     const id = schemaIdIn(dataSchema);
-    const stored = id === undefined ? undefined : await this.#schemaOf(id);
+    const stored = id === undefined ? undefined : await this.#store.schema(id);
     if (stored !== undefined) return { verdict: judge(contract, { id, file: stored.file }), final: true };
+    // Nobody stores a message before its schema is a version of its subject.
+    if (id !== undefined && !((await this.#store.subject(contract.subject))?.versions.length ?? 0)) {
+      throw new Error(
+        `Cannot look up ${dataSchema}: the registry has lost all schemas of ${contract.subject}`,
+      );
+    }
     const unknown = `it names a schema that the registry does not have: ${dataSchema}`;
     // It may have it later, once somebody has restored its data.
     return { verdict: dataSchema === "" ? "it names no schema (ce-dataschema)" : unknown, final: false };

@@ -25,12 +25,13 @@ async function gateOver(...builds: Edits[]): Promise<{ gate: ReadGate; lookedUp:
         }
       );
     },
+    subject: async () => ({ versions: files }),
   });
   return { gate, lookedUp };
 }
 
 const withGift: Edits = {
-  [path]: [["string attempt_id = 3;", "string attempt_id = 3;\n  string gift_note = 4;"]],
+  [path]: [["string attempt_id = 3;", "string attempt_id = 3;\n  string gift_note = 5;"]],
 };
 
 describe("ReadGate", () => {
@@ -59,7 +60,7 @@ describe("ReadGate", () => {
       "schema 1 cannot be read as the shop.order.v1.OrderCreated of this build: " +
         "FIELD_SCALAR_KIND_CHANGED at #/OrderCreated/3 (int64 attempt_id = 3 → string attempt_id = 3)",
     );
-    expect(await gate.check(orderCreated, url(2))).toContain("REQUIRED_FIELD_REMOVED at #/OrderCreated/4");
+    expect(await gate.check(orderCreated, url(2))).toContain("REQUIRED_FIELD_REMOVED at #/OrderCreated/5");
     expect(await gate.check(orderCreated, url(3))).toContain("quantity = 2");
   });
 
@@ -97,10 +98,27 @@ describe("ReadGate", () => {
         if (failing) throw new Error("no answer");
         return undefined;
       },
+      subject: async () => ({ versions: [1] }),
     });
     await expect(gate.check(orderCreated, url(1))).rejects.toThrow("no answer");
     failing = false;
     expect(await gate.check(orderCreated, url(1))).toContain("does not have");
+  });
+});
+
+describe("ReadGate with a registry that has lost its data", () => {
+  it("blames no message, until the writer has registered its schemas again", async () => {
+    let versions: unknown[] | undefined;
+    const gate = new ReadGate({
+      schema: async () => undefined,
+      subject: async () => versions && { versions },
+    });
+    await expect(gate.check(orderCreated, url(1))).rejects.toThrow("has lost all schemas of order.created");
+    versions = [];
+    await expect(gate.check(orderCreated, url(1))).rejects.toThrow("has lost all schemas of order.created");
+    versions = [1];
+    expect(await gate.check(orderCreated, url(1))).toContain("does not have");
+    expect(await gate.check(orderCreated, "")).toContain("names no schema");
   });
 });
 

@@ -9,7 +9,7 @@ import {
 import { check, type Incompatibility, type Mode } from "../../schemas/mod.ts";
 import { type Key, message, type Outgoing } from "../contracts/contract.ts";
 import type { Decision } from "../task.ts";
-import { guidKey, lastIdKey, schema, schemaId, schemaKey, subjectKey } from "./bucket.ts";
+import { guidKey, schema, schemaId, schemaKey, subjectKey } from "./bucket.ts";
 import { notPermitted, RegistryCode, RegistryError } from "./errors.ts";
 import { compatibilityOf, modeOf, type SubjectMode } from "./settings.ts";
 import { type Candidate, changeReferrers, nothing, type RegistryView, type Unread, write } from "./view.ts";
@@ -45,9 +45,8 @@ export function keysOfRegistration(subject: string, candidate: Candidate, id?: n
   const { guid, references } = candidate;
   return [
     subjectKey(subject),
-    { subject: `${schemaId.subject}.${guid}`, contract: schemaId },
-    lastIdKey,
-    ...(id === undefined ? [] : [schemaKey(id)]),
+    guidKey(guid),
+    schemaKey(id ?? idOf(guid)),
     ...new Map(references.map((it) => [it.subject, subjectKey(it.subject)])).values(),
   ];
 }
@@ -79,7 +78,9 @@ export function register(
     const found = check(compatibility, candidate.file, versions);
     if (found.length > 0) return nothing({ kind: "incompatible", mode: compatibility, found });
   }
-  const { id, messages } = storeSchema(view, candidate, options.id);
+  const stored = storeSchema(view, candidate, options.id);
+  if (stored.kind === "unread") return nothing(stored);
+  const { id, messages } = stored;
   const version = options.version ?? nextVersion(doc);
   const { by: registeredBy, now } = options;
   const added = create(SchemaVersionSchema, {
@@ -120,9 +121,19 @@ function nextVersion({ versions }: SchemaSubject): number {
 }
 
 /** Stores a schema without making it a version of anything: for messages that nobody was asked about. */
-export function store(view: RegistryView, candidate: Candidate): Decision<number> {
-  const { id, messages } = storeSchema(view, candidate, undefined);
-  return { messages, result: id };
+export function store(view: RegistryView, candidate: Candidate): Decision<Omit<Placed, "messages"> | Unread> {
+  const stored = storeSchema(view, candidate, undefined);
+  if (stored.kind === "unread") return nothing(stored);
+  const { messages, ...result } = stored;
+  return { messages, result };
+}
+
+/**
+ * The id of a schema, unless another one has it already: made of what the schema says, so that a registry which has lost its
+ * data gives the same ids again, and messages that name them mean what they meant.
+ */
+export function idOf(guid: string): number {
+  return (Number.parseInt(guid.slice(0, 8), 16) % MAX_ID) + 1;
 }
 
 function refusal(
@@ -147,9 +158,6 @@ function refusal(
   }
   if (id !== undefined && knownId === undefined && view.get(schemaKey(id)) !== undefined) {
     return new RegistryError(RegistryCode.IdMismatch, `Id ${id} is another schema's`);
-  }
-  if (knownId === undefined && (id ?? nextId(view)) > MAX_ID) {
-    return notPermitted(`No id is left: they end at ${MAX_ID}`);
   }
   if (version !== undefined && doc.versions.some((it) => it.version === version)) {
     return notPermitted(`Subject ${name} already has a version ${version}`);
@@ -181,27 +189,36 @@ function refusal(
   return undefined;
 }
 
+/** A schema that has its id, with what is to be stored for that. */
+interface Placed {
+  readonly kind: "stored";
+  readonly id: number;
+  readonly messages: Outgoing[];
+}
+
 function storeSchema(
   view: RegistryView,
   { guid, fileSet, text, references }: Candidate,
   explicitId: number | undefined,
-): { id: number; messages: Outgoing[] } {
+): Placed | Unread {
   const known = view.get(guidKey(guid))?.id;
-  if (known !== undefined) return { id: known, messages: [] };
-  const next = nextId(view);
-  const id = explicitId ?? next;
+  if (known !== undefined) return { kind: "stored", id: known, messages: [] };
+  let id = explicitId ?? idOf(guid);
+  // Of two schemas that come to the same id, which is one pair in a billion, the later one takes the next that is free.
+  for (; explicitId === undefined; id = (id % MAX_ID) + 1) {
+    const key = schemaKey(id);
+    if (!view.has(key)) return { kind: "unread", ids: [], keys: [key] };
+    const holder = view.get(key)?.guid;
+    if (holder === undefined || holder === guid) break;
+  }
   return {
+    kind: "stored",
     id,
     messages: [
-      message(lastIdKey.contract, "schema", { id: Math.max(next - 1, id) }),
       message(schema, String(id), { id, guid, fileSet, text, references: [...references] }),
       message(schemaId, guid, { id }),
     ],
   };
-}
-
-function nextId(view: RegistryView): number {
-  return (view.get(lastIdKey)?.id ?? 0) + 1;
 }
 
 function fileOf(view: RegistryView, id: number): DescFile {

@@ -4,8 +4,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { fromFileSet, type Reference, schemaGuid } from "../../schemas/mod.ts";
 import { MemoryView } from "../../test/support/mod.ts";
 import { type Key, message } from "../contracts/contract.ts";
-import { globalSettingsKey, lastIdKey, schemaKey, settingsKey, subjectKey } from "./bucket.ts";
-import { MAX_ID, MAX_VERSIONS, register } from "./register.ts";
+import { globalSettingsKey, guidKey, schemaKey, settingsKey, subjectKey } from "./bucket.ts";
+import { idOf, MAX_ID, MAX_VERSIONS, register } from "./register.ts";
 import { remove } from "./remove.ts";
 import { compatibilityOf, modeOf, normalizes } from "./settings.ts";
 import type { Candidate, RegistryView, StoredSchema } from "./view.ts";
@@ -67,7 +67,11 @@ describe("register() and remove()", () => {
   it("says which schemas it has to see before it compares", () => {
     tryRegister("s", candidate());
     loaded.clear();
-    expect(tryRegister("s", candidate(STRING))).toEqual({ kind: "unread", ids: [1], keys: [] });
+    expect(tryRegister("s", candidate(STRING))).toEqual({
+      kind: "unread",
+      ids: [idOf(candidate().guid)],
+      keys: [],
+    });
     put(settingsKey("s"), { mode: "READONLY" });
     expect(tryRegister("s", candidate(STRING))).toMatchObject(refused(42205));
     expect(tryRemove("s")).toMatchObject(refused(42205));
@@ -92,7 +96,7 @@ describe("register() and remove()", () => {
     ];
     tryRegister("s", candidate(STRING, references));
     expect(docOf("s")?.versions).toMatchObject([
-      { version: 1, referrers: [{ subject: "s", version: 2, id: 2 }] },
+      { version: 1, referrers: [{ subject: "s", version: 2, id: idOf(candidate(STRING, references).guid) }] },
       { version: 2, referrers: [] },
     ]);
     expect(tryRemove("s", { version: 1 })).toMatchObject(refused(42206));
@@ -114,19 +118,48 @@ describe("register() and remove()", () => {
       tryRemove("s");
     }
     expect(tryRemove("s", { permanent: true })).toEqual({ kind: "deleted", versions: [1, 2] });
-    expect(docOf("s")).toMatchObject({ versions: [], removedIds: [1] });
+    const id = idOf(candidate().guid);
+    expect(docOf("s")).toMatchObject({ versions: [], removedIds: [id] });
     expect(tryRemove("s")).toMatchObject(refused(40401));
-    expect(tryRegister("s", candidate())).toMatchObject({ id: 1, version: 1 });
+    expect(tryRegister("s", candidate())).toMatchObject({ id, version: 1 });
     expect(docOf("s")?.removedIds).toEqual([]);
   });
 
-  it("gives away no id that readers do not take", () => {
-    put(lastIdKey, { id: MAX_ID - 1 });
+  it("makes the id of what the schema says, the same in a registry that has lost its data", () => {
     put(settingsKey("s"), { compatibility: "NONE" });
-    expect(tryRegister("s", candidate())).toMatchObject({ kind: "registered", id: MAX_ID });
-    expect(tryRegister("s", candidate(STRING))).toMatchObject(refused(42205));
-    // Of what has an id there is no need of another.
-    expect(tryRegister("other", candidate())).toMatchObject({ kind: "registered", id: MAX_ID });
+    const ids = [candidate(), candidate(STRING)].map((it) => tryRegister("s", it));
+    memory = new MemoryView();
+    put(settingsKey("other"), { compatibility: "NONE" });
+    const again = [candidate(STRING), candidate()].map((it) => tryRegister("other", it));
+    expect(again.map((it) => "id" in it && it.id).toReversed()).toEqual(ids.map((it) => "id" in it && it.id));
+    for (const hex of ["00000000", "3b9ac9fe", "3b9ac9ff", "ffffffff"]) {
+      expect(idOf(`${hex}-0000-8000-8000-000000000000`)).toBeGreaterThanOrEqual(1);
+      expect(idOf(`${hex}-0000-8000-8000-000000000000`)).toBeLessThanOrEqual(MAX_ID);
+    }
+  });
+
+  it("takes the next id that is free where another schema has the same, once it has seen that it is", () => {
+    const { guid } = candidate();
+    const id = idOf(guid);
+    put(schemaKey(id), { id, guid: "another" });
+    put(schemaKey(id + 1), { id: id + 1, guid: "a third" });
+    const has = (key: Key) => key.subject !== schemaKey(id + 2).subject;
+    const asked = { subject: "s", candidate: candidate() };
+    expect(register({ ...view, has }, asked, { by: "test", now }).result).toEqual({
+      kind: "unread",
+      ids: [],
+      keys: [schemaKey(id + 2)],
+    });
+    expect(tryRegister("s", candidate())).toMatchObject({ kind: "registered", id: id + 2 });
+    // What has one needs no other.
+    expect(tryRegister("other", candidate())).toMatchObject({ kind: "registered", id: id + 2 });
+  });
+
+  it("keeps the id of a schema of which only the note by its guid is lost", () => {
+    const { guid } = candidate();
+    put(schemaKey(idOf(guid)), { id: idOf(guid), guid });
+    expect(tryRegister("s", candidate())).toMatchObject({ kind: "registered", id: idOf(guid) });
+    expect(view.get(guidKey(guid))?.id).toBe(idOf(guid));
   });
 
   it("ends where versions end, however many or high they are", () => {
@@ -165,8 +198,6 @@ describe("register() and remove()", () => {
     expect(tryRegister("t", candidate(STRING), { id: 7, version: 3 })).toMatchObject({ id: 7 });
     expect(docOf("t")?.versions.map(({ version }) => version)).toEqual([3, 9]);
     expect(view.get(schemaKey(7))?.id).toBe(7);
-    // The counter never goes back.
-    expect(view.get(lastIdKey)?.id).toBe(40);
   });
 
   it("lets a subject's settings go before the global ones, and those before the default", () => {

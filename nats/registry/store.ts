@@ -50,11 +50,7 @@ export class SchemaStore implements AsyncDisposable {
   /** Stores a schema that is no version of anything, and resolves with its id. */
   store(candidate: Candidate, options: { signal?: AbortSignal } = {}): Promise<number> {
     const keys = keysOfRegistration("none", { ...candidate, references: [] });
-    const decide = (view: RegistryView) => {
-      const { messages, result: id } = store(view, candidate);
-      return { messages, result: { kind: "stored" as const, id } };
-    };
-    return this.#decide(keys, decide, options).then(({ id }) => id);
+    return this.#decide(keys, (view) => store(view, candidate), options).then(({ id }) => id);
   }
 
   /** Deletes a version of `subject`, or all of them (see {@linkcode remove}). */

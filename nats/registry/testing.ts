@@ -59,7 +59,7 @@ export const requiredPriority: Edits = {
     [`syntax = "proto3";`, `edition = "2023";`],
     [
       `string attempt_id = 3;`,
-      `string attempt_id = 3;\n  string shipping_priority = 4 [features.field_presence = LEGACY_REQUIRED];`,
+      `string attempt_id = 3;\n  string shipping_priority = 5 [features.field_presence = LEGACY_REQUIRED];`,
     ],
   ],
 };

@@ -1,5 +1,5 @@
 import { traceId } from "../trace.ts";
-import type { Story, StoryEntry } from "./story.ts";
+import type { OpenInStory, Story, StoryEntry } from "./story.ts";
 
 export interface StoryJsonOptions {
   /** Address of a trace in whatever shows traces, with `{trace_id}` where its id goes. Default: none. */
@@ -22,8 +22,21 @@ export interface StoryJson {
   trace_id?: string;
   trace_url?: string;
   entries: EntryJson[];
+  /** Dead letters of its messages that nobody has handled since. */
+  dead_letters?: LetterJson[];
   /** There is more than is shown. */
   truncated?: true;
+}
+
+export interface LetterJson {
+  id: string;
+  status: string;
+  service: string;
+  /** The subject without the order. */
+  type: string;
+  since: string;
+  /** The order stays where it is for it. */
+  holds_up: boolean;
 }
 
 export interface EntryJson {
@@ -55,7 +68,7 @@ export interface EntryJson {
 }
 
 export function storyJson(
-  { orderId, entries, truncated }: Story,
+  { orderId, entries, open, truncated }: Story,
   { traceUrl, operator = false }: StoryJsonOptions = {},
 ): StoryJson {
   const trace = entries.find((entry) => entry.trace !== undefined)?.trace;
@@ -66,6 +79,7 @@ export function storyJson(
     ...(id !== undefined && { trace_id: id }),
     ...(id !== undefined && traceUrl !== undefined && { trace_url: traceUrl.replaceAll("{trace_id}", id) }),
     entries: entries.map((entry) => entryJson(entry, { begin, operator })),
+    ...(open.length > 0 && { dead_letters: open.map(letterJson) }),
     ...(truncated && { truncated }),
   };
 }
@@ -104,6 +118,11 @@ function entryJson(entry: StoryEntry, { begin, operator }: { begin: number; oper
     }),
     ...(operator && details && { details }),
   };
+}
+
+function letterJson({ letter, holdsUp }: OpenInStory): LetterJson {
+  const { id, status, service, type, parkedAt } = letter;
+  return { id, status, service, type, since: parkedAt.toISOString(), holds_up: holdsUp };
 }
 
 function time(ms: number): string {

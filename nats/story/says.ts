@@ -3,6 +3,7 @@ import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
 import { type Contract, decode } from "../contracts/contract.ts";
 import * as shop from "../contracts/shop.ts";
+import { counted } from "../counted.ts";
 
 /** What a message is to the order that it is about. */
 export type EntryKind =
@@ -233,7 +234,7 @@ function goods(lines: readonly { sku: string; quantity: number }[] = []): string
 }
 
 function money(cents: bigint | undefined, currency: string | undefined): string {
-  return `${cents} ${currency} cents`;
+  return counted(cents ?? 0n, `${currency} cent`);
 }
 
 /** RFC 3339, in UTC. */

@@ -2,8 +2,11 @@ import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { AboutOrder } from "../about_order.ts";
 import { type Cause, readCause } from "../cause.ts";
-import { splitSubject } from "../contracts/contract.ts";
+import { decode, splitSubject } from "../contracts/contract.ts";
+import { checkoutState } from "../contracts/shop.ts";
+import { counted } from "../counted.ts";
 import { DEAD_LETTER_PREFIX, DEAD_LETTER_STREAM, type DeadLetter } from "../dead_letter.ts";
+import { holdsUp } from "../open_letters.ts";
 import type { StoredMessage } from "../pages.ts";
 import type { Reading } from "../positions.ts";
 import { topology } from "../topology.ts";
@@ -38,11 +41,20 @@ export interface StoryEntry extends Said {
   readonly waitsFor: readonly Reading[];
 }
 
+/** A dead letter that is parked, on its way back, or given up. */
+export interface OpenInStory {
+  readonly letter: DeadLetter;
+  /** Whether the order stays where it is for it. */
+  readonly holdsUp: boolean;
+}
+
 /** Everything that is stored about one order. */
 export interface Story {
   readonly orderId: string;
   /** Each message once: those of a stream in its order, none before its cause, for the rest by time. */
   readonly entries: readonly StoryEntry[];
+  /** Dead letters of its messages that nobody has handled since, the longest parked first. */
+  readonly open: readonly OpenInStory[];
   /** Whether there is more; the entries are the first {@linkcode MAX_ENTRIES} then. */
   readonly truncated: boolean;
 }
@@ -92,7 +104,38 @@ export function storyOf(orderId: string, { streams, letters, positions, more }: 
       );
   };
   const entries = facts.slice(0, MAX_ENTRIES).map((fact) => ({ ...fact, waitsFor: waitsFor(fact) }));
-  return { orderId, entries, truncated: more || facts.length > MAX_ENTRIES };
+  return {
+    orderId,
+    entries,
+    open: openOf(letters, stateIn(streams)),
+    truncated: more || facts.length > MAX_ENTRIES,
+  };
+}
+
+/** Of each letter the last change, if it is not that its service has handled it. */
+function openOf(letters: readonly DeadLetter[], state: string): OpenInStory[] {
+  return [...Map.groupBy(letters, ({ id }) => id).values()].flatMap((changes) => {
+    const letter = changes.at(-1);
+    if (letter === undefined || letter.status === "handled") return [];
+    return [{ letter, holdsUp: holdsUp(letter, state) }];
+  });
+}
+
+/** Where the order stands: in the last state that can be read. */
+function stateIn(streams: readonly AboutOrder[]): string {
+  const checkouts = streams.flatMap(({ messages }) => messages).filter(({ subject }) => isState(subject));
+  for (const { data } of checkouts.toReversed()) {
+    try {
+      return decode(checkoutState, data).state;
+    } catch {
+      // Its entry says that it cannot be read.
+    }
+  }
+  return "created";
+}
+
+function isState(subject: string): boolean {
+  return splitSubject(subject).prefix === checkoutState.subject;
 }
 
 /** What a stream holds, message by message, those of one decision together. */
@@ -186,7 +229,7 @@ function sayOfLetter({
 }: DeadLetter): Said {
   const what = `${type} of ${stream}/${sequence}`;
   const lines = {
-    parked: `${service} gave ${what} up${attempt > 1 ? " again" : ""}: delivered ${deliveries} times`,
+    parked: `${service} gave ${what} up${attempt > 1 ? " again" : ""}: delivered ${counted(deliveries, "time")}`,
     redriven: `${what} is sent to ${service} again`,
     handled: `${service} has handled ${what}`,
     discarded: `nothing will be done about ${what}`,

@@ -86,7 +86,9 @@ describe("readStory()", () => {
     expect(entries.map(({ seq }) => seq - before)).toEqual([1, 2, 3, 4, 5]);
     expect(entries.map(({ decision }) => decision)).toEqual([1, 2, 2, 3, 3]);
     expect(
-      storyJson({ orderId: "x", entries, truncated: false }).entries.map(({ delivery }) => delivery),
+      storyJson({ orderId: "x", entries, open: [], truncated: false }).entries.map(
+        ({ delivery }) => delivery,
+      ),
     ).toEqual([undefined, 3, 3, undefined, undefined]);
   });
 

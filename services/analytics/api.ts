@@ -241,7 +241,14 @@ export const ProjectionStatus = z
     parked: Count.meta({ description: "Messages that were left out and are dead letters" }),
     rebuild: Progress.optional(),
     last_rebuild: z
-      .object({ started_at: Time, ended_at: Time })
+      .object({
+        started_at: Time,
+        ended_at: Time,
+        refused: z
+          .string()
+          .optional()
+          .meta({ description: "Why it has not taken the place of what answers; absent if it has" }),
+      })
       .optional()
       .meta({ description: "The last one that this process has ended" }),
   })

@@ -1,12 +1,14 @@
 import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
 import * as projection from "./migrations/0001_projection.ts";
+import * as storedAt from "./migrations/0002_stored_at.ts";
 
 const TABLE = "migrations";
 
 /** In their order. What was released is never changed: a change is a migration of its own. */
 const migrations: Record<string, (db: Kysely<unknown>, schema: string) => Promise<void>> = {
   "0001_projection": projection.up,
+  "0002_stored_at": storedAt.up,
 };
 
 /**

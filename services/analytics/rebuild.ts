@@ -46,6 +46,13 @@ export interface RebuildProgress {
 export interface RebuildEnd {
   startedAt: Date;
   endedAt: Date;
+  /** Why it has not taken the place of what answers; undefined if it has. */
+  refused?: string;
+}
+
+/** What was counted must not take the place of what answers. */
+class RebuildRefusedError extends Error {
+  override name = "RebuildRefusedError";
 }
 
 /**
@@ -132,6 +139,12 @@ export class Rebuild implements AsyncDisposable {
         } catch (cause) {
           // The next start goes on with it.
           if (signal.aborted) return;
+          if (cause instanceof RebuildRefusedError) {
+            this.#last = { startedAt, endedAt: new Date(), refused: cause.message };
+            log.error({}, cause.message);
+            await this.#drop(NEXT);
+            return;
+          }
           failures += 1;
           log.warn({ err: cause, failures }, "the rebuild pauses");
           await pause(backoffMs(failures), signal);
@@ -160,6 +173,7 @@ export class Rebuild implements AsyncDisposable {
           (await this.#page(stream, state)) >= 0
         );
       }
+      await this.#assertComplete();
       await this.#swap(await this.#kept(live));
     });
     try {
@@ -167,6 +181,25 @@ export class Rebuild implements AsyncDisposable {
     } catch (cause) {
       log.warn({ err: cause }, "what was replaced could not be removed; the next start does");
     }
+  }
+
+  /** @throws {RebuildRefusedError} If it has left out more than what answers: messages that could be read before cannot be now. */
+  async #assertComplete(): Promise<void> {
+    const { writer } = this.#options.database;
+    const [next = 0, live = 0] = await Promise.all(
+      [NEXT, LIVE].map(async (schema) => {
+        const counting = writer
+          .withSchema(schema)
+          .selectFrom("parked")
+          .select(({ fn }) => fn.countAll<number>().as("count"));
+        return (await counting.executeTakeFirstOrThrow()).count;
+      }),
+    );
+    if (next <= live) return;
+    throw new RebuildRefusedError(
+      `The rebuild has left out ${next} messages that cannot be read, and what answers has left out ${live}; it does not take ` +
+        "its place. The log names them; has the registry lost schemas?",
+    );
   }
 
   /**
@@ -209,7 +242,7 @@ export class Rebuild implements AsyncDisposable {
       else if (read !== undefined) batch.add(read);
       return read !== "unreadable";
     });
-    await batch.store(new Map([[stream, { from, to: last.seq }]]));
+    await batch.store(new Map([[stream, { from, to: last.seq, storedAt: new Date(last.timeMs) }]]));
     positions.set(stream, last.seq);
     onProgress();
     return pending;

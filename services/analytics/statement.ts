@@ -25,7 +25,7 @@ export function statementFor(
 ): Statement {
   const place = ({ stream, seq }: MessagePlace) => ({ stream, seq });
   const records: Record<string, readonly unknown[]> = {
-    advance: [...advance].map(([stream, { from, to }]) => ({ stream, from, to })),
+    advance: [...advance].map(([stream, advanced]) => ({ stream, ...advanced })),
     parked: parked.map(place),
     redriven: redriven.map(place),
     ...Object.fromEntries(Object.entries(rows).map(([name, added]) => [name, [...added.values()]])),
@@ -67,8 +67,8 @@ const movement = "seq bigint, sku text, kind text, quantity bigint, order_id tex
  */
 const writers = {
   advance: ({ schema, from }) => `advanced AS (
-  UPDATE ${schema}.positions p SET position = r."to", changed_at = now()
-  FROM ${from("advance", `stream text, "from" bigint, "to" bigint`)}
+  UPDATE ${schema}.positions p SET position = r."to", stored_at = r."storedAt", changed_at = now()
+  FROM ${from("advance", `stream text, "from" bigint, "to" bigint, "storedAt" timestamptz`)}
   WHERE p.stream = r.stream AND p.position = r."from" AND r."to" > r."from" RETURNING 1
 )`,
   parked: ({ schema, from }) => `parked AS (

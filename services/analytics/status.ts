@@ -38,6 +38,7 @@ export async function readStatus({ database, projector, rebuild }: StatusSource)
       last_rebuild: {
         started_at: last.startedAt.toISOString(),
         ended_at: last.endedAt.toISOString(),
+        ...(last.refused !== undefined && { refused: last.refused }),
       },
     }),
   };

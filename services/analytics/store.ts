@@ -49,6 +49,13 @@ export class Store implements Projection {
     return new Map(rows.map(({ stream, position }) => [stream, position]));
   }
 
+  async storedAt(): Promise<ReadonlyMap<string, Date>> {
+    const rows = await this.#db.selectFrom("positions").select(["stream", "stored_at"]).execute();
+    return new Map(
+      rows.flatMap(({ stream, stored_at }) => (stored_at === null ? [] : [[stream, stored_at]])),
+    );
+  }
+
   begin(): ProjectionBatch {
     const rows = newRows();
     const parked: MessagePlace[] = [];

@@ -5,7 +5,8 @@ import type { Generated } from "kysely";
  * as JavaScript numbers), money is in cents, times are UTC.
  */
 export interface Tables {
-  positions: { stream: string; position: number; changed_at: Generated<Date> };
+  /** `stored_at`: when the message at the position was stored. */
+  positions: { stream: string; position: number; stored_at: Date | null; changed_at: Generated<Date> };
   parked: { stream: string; seq: number };
   orders: {
     order_id: string;

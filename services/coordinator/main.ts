@@ -4,7 +4,7 @@ import { routes } from "./app.ts";
 import { afterCatchUp, catchUp } from "./catch_up.ts";
 import { readCoordinatorConfig } from "./config.ts";
 import { eventHandlers, timer } from "./handlers.ts";
-import { createOrderMetrics } from "./metrics.ts";
+import { createOrderMetrics, createUntimedMetric } from "./metrics.ts";
 import { sweepRegularly } from "./sweep.ts";
 
 await run("coordinator", async (life) => {
@@ -21,6 +21,7 @@ await run("coordinator", async (life) => {
     deadlines,
     caughtUp,
     everyMs: config.SWEEP_EVERY_MS,
+    onUntimed: createUntimedMetric(service.metrics.registry),
     signal: sweeping.signal,
   });
   life.stack.defer(async () => {

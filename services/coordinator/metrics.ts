@@ -1,6 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { Counter, Histogram, type Registry } from "prom-client";
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { CheckoutCancelledSchema } from "../../gen/shop/checkout/v1/checkout_cancelled_pb.ts";
 import type { CheckoutCompletedSchema } from "../../gen/shop/checkout/v1/checkout_completed_pb.ts";
 import { checkoutCancelled, checkoutCompleted, type Outgoing } from "../../nats/mod.ts";
@@ -56,4 +56,15 @@ export function createOrderMetrics(registry: Registry): (stored: Outgoing) => vo
 
 function isReason(text: string): text is Reason {
   return (reasons as readonly string[]).includes(text);
+}
+
+/** Says how many live checkouts had lost their timer when the sweep last looked. */
+export function createUntimedMetric(registry: Registry): (count: number) => void {
+  const untimed = new Gauge({
+    name: "shop_checkouts_untimed",
+    help: "Live checkouts that had lost their timer when the sweep last looked; it sets it anew",
+    registers: [registry],
+  });
+  untimed.set(0);
+  return (count) => untimed.set(count);
 }

@@ -1,12 +1,14 @@
 import { setInterval } from "node:timers/promises";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
 import type { Logger } from "pino";
 import {
   checkoutState,
   checkoutTimer,
   deadlinePassed,
   decode,
+  findUntimed,
   key,
   type Ledger,
   MAX_PAGE,
@@ -18,11 +20,12 @@ import {
   viewMany,
   viewStored,
 } from "../../nats/mod.ts";
-import { type Deadlines, rearm, timerOf } from "./decide.ts";
+import { type Deadlines, isEnd, rearm, timerOf } from "./decide.ts";
 import { checkoutOf, expire, isOverdue } from "./handlers.ts";
 import type { Checkout } from "./messages.ts";
 
 export interface SweepOptions {
+  connection: NatsConnection;
   jsm: JetStreamManager;
   ledger: Ledger;
   log: Pick<Logger, "warn" | "error">;
@@ -32,6 +35,8 @@ export interface SweepOptions {
   caughtUp?: (signal: AbortSignal) => Promise<void>;
   /** How far back timers that fired are looked after, in milliseconds. Default 90,000. */
   lookBackMs?: number;
+  /** Told how many live checkouts had no timer, for metrics. */
+  onUntimed?: (count: number) => void;
 }
 
 /** A timer that is this late did not fire, or its message is not getting through. */
@@ -39,6 +44,8 @@ const GRACE_MS = 5_000;
 /** A timer that fired is looked after by so many sweeps. After that, monitor tells people. */
 const SWEEPS = 3;
 const LOOK_BACK_MS = 90_000;
+/** Of so many sweeps, the first looks for checkouts that have lost their timer: it reads many states. */
+const UNTIMED_EVERY = 20;
 
 /**
  * Sweeps every `everyMs` until `signal` aborts, and then resolves at once, whatever the server is at. A sweep that fails
@@ -49,9 +56,16 @@ export async function sweepRegularly(options: SweepOptions & { everyMs: number }
   const lookBackMs = GRACE_MS + SWEEPS * everyMs;
   const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
   signal.addEventListener("abort", () => abort());
+  let sweeps = 0;
   try {
     for await (const _ of setInterval(everyMs, undefined, { signal })) {
-      const swept = sweep({ lookBackMs, ...options }, new Date()).then(
+      const sweeping = async () => {
+        const now = new Date();
+        const found = await sweep({ lookBackMs, ...options }, now);
+        if (sweeps++ % UNTIMED_EVERY === 0) await sweepUntimed(options, now);
+        return found;
+      };
+      const swept = sweeping().then(
         (found) => {
           if (found > 0) log.warn({ overdue: found }, "the sweep found checkouts past their deadline");
         },
@@ -91,13 +105,50 @@ export async function sweep(options: SweepOptions, now: Date): Promise<number> {
 }
 
 /**
+ * Sets the timer anew of checkouts that are live and have lost theirs, which no timer would ever wake up: half of a commit was
+ * stored, or somebody has removed it. One whose deadline has passed is moved on.
+ *
+ * @returns How many there were.
+ * @throws {Error} If the server does not answer.
+ */
+export async function sweepUntimed(options: SweepOptions, now: Date): Promise<number> {
+  const { connection, jsm, ledger, log, signal, onUntimed } = options;
+  const { stream } = ledger;
+  const found = await findUntimed(
+    { connection, jsm },
+    { stream, state: checkoutState, timer: checkoutTimer, isLive: ({ state }) => !isEnd(state), signal },
+  );
+  // A timer that has just fired is none any more, and its message is on its way.
+  const checkouts = await viewMany(
+    jsm,
+    stream,
+    found.map((orderId) => key(checkoutState, orderId)),
+  );
+  const untimed = found.filter((_, index) => {
+    const set = checkouts[index] && timerOf(checkouts[index]);
+    return set === undefined || timestampMs(set) > now.getTime() || hasLateTimer(checkouts[index], now);
+  });
+  onUntimed?.(untimed.length);
+  if (untimed.length > 0)
+    log.warn({ order_ids: untimed.slice(0, 20), count: untimed.length }, "live checkouts had no timer");
+  await Promise.all(untimed.map((orderId) => moveOn(orderId, options, now, { untimed: true })));
+  return untimed.length;
+}
+
+/**
  * What a sweep does about a checkout: it expires one whose deadline has passed, and sets the timer anew of one that has
  * time left and no timer that will fire.
+ * @param options.untimed Whether it is known to have none, whatever its state says. Default false.
  */
-export function sweepOne(checkout: Checkout | undefined, now: Date, deadlines: Deadlines): Outgoing[] {
+export function sweepOne(
+  checkout: Checkout | undefined,
+  now: Date,
+  deadlines: Deadlines,
+  { untimed = false }: { untimed?: boolean } = {},
+): Outgoing[] {
   if (checkout === undefined) return [];
   if (isOverdue(checkout, now)) return expire(checkout, now, deadlines);
-  return hasLateTimer(checkout, now) ? rearm(checkout) : [];
+  return untimed || hasLateTimer(checkout, now) ? rearm(checkout) : [];
 }
 
 /** Orders whose timers are there and should have fired, page by page. */
@@ -162,6 +213,7 @@ async function moveOn(
   orderId: string,
   { ledger, deadlines, signal, log }: SweepOptions,
   now: Date,
+  options: { untimed?: boolean } = {},
 ): Promise<boolean> {
   const task = {
     keys: [key(checkoutState, orderId)],
@@ -169,7 +221,7 @@ async function moveOn(
     continues: subjectOf(checkoutState, orderId),
     decide(view: Parameters<typeof checkoutOf>[0]) {
       const checkout = checkoutOf(view, orderId);
-      const messages = sweepOne(checkout, now, deadlines);
+      const messages = sweepOne(checkout, now, deadlines, options);
       return { messages, result: messages.length > 0 && isOverdue(checkout, now) };
     },
   };

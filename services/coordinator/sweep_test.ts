@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromDate, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
 import {
   applyTopology,
@@ -20,7 +20,7 @@ import {
 import { type Client, type NatsServer, silent, startNats } from "../../test/support/mod.ts";
 import { type Deadlines, decide } from "./decide.ts";
 import type { Checkout } from "./messages.ts";
-import { type SweepOptions, sweep, sweepRegularly } from "./sweep.ts";
+import { type SweepOptions, sweep, sweepRegularly, sweepUntimed } from "./sweep.ts";
 
 const MINUTE = 60_000;
 const deadlines: Deadlines = {
@@ -69,7 +69,8 @@ function setUp(changes: Partial<SweepOptions> = {}): { options: SweepOptions; fa
     error: ({ order_id }: { order_id?: string }) => void failed.push(order_id ?? "the sweep"),
   };
   const { signal } = new AbortController();
-  return { options: { jsm: client.jsm, ledger, log, deadlines, signal, ...changes }, failed };
+  const { connection, jsm } = client;
+  return { options: { connection, jsm, ledger, log, deadlines, signal, ...changes }, failed };
 }
 
 /**
@@ -308,4 +309,50 @@ describe("sweepRegularly()", () => {
     expect(failed).toEqual([]);
     await remove("half");
   }, 5_000);
+});
+
+describe("sweepUntimed()", () => {
+  const loseTimer = (orderId: string) =>
+    client.jsm.streams.purge("CHECKOUT", { filter: subjectOf(checkoutTimer, orderId) });
+  // What other tests have left has lost its timers, too.
+  beforeEach(() => client.jsm.streams.purge("CHECKOUT"));
+
+  it("sets the timer anew of a live checkout that has lost it, and touches no other", async () => {
+    await begin("with");
+    await begin("without");
+    await loseTimer("without");
+    const counts: number[] = [];
+    const { options } = setUp({ onUntimed: (count) => void counts.push(count) });
+    expect(await sweepUntimed(options, after(1_000))).toBe(1);
+    const { value } = await readLast(client.connection, "CHECKOUT", key(checkoutTimer, "without"));
+    expect(value?.deadline && timestampMs(value.deadline)).toBe(begun.getTime() + MINUTE);
+    expect((await checkoutOf("without")).state).toBe("reserving");
+    expect(await sweepUntimed(options, after(1_000))).toBe(0);
+    expect(counts).toEqual([1, 0]);
+  });
+
+  it("moves one on whose deadline has passed", async () => {
+    await begin("late");
+    await loseTimer("late");
+    const { options } = setUp();
+    expect(await sweepUntimed(options, after(2 * MINUTE))).toBe(1);
+    expect((await checkoutOf("late")).state).not.toBe("reserving");
+  });
+
+  it("leaves alone what has ended, and what a timer has just fired for", async () => {
+    await begin("fired");
+    await loseTimer("fired");
+    const { options } = setUp();
+    expect(await sweepUntimed(options, after(MINUTE + 1_000))).toBe(0);
+    await begin("over");
+    const ended = message(checkoutState, "over", { ...(await checkoutOf("over")), state: "cancelled" });
+    await ledger.execute({
+      keys: [key(checkoutState, "over")],
+      trace: newTrace(),
+      decide: () => ({ messages: [ended], result: undefined }),
+    });
+    await loseTimer("over");
+    expect(await sweepUntimed(options, after(1))).toBe(1);
+    expect((await readLast(client.connection, "CHECKOUT", key(checkoutTimer, "over"))).seq).toBe(0);
+  });
 });

@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { describe, expect, it } from "vitest";
+import { awaitedIn, workingConsumers } from "../../nats/mod.ts";
 import { tablePage } from "./diagram.ts";
 import { type Command, type Event, events, type Rule, type State, states, table } from "./table.ts";
 
@@ -19,6 +20,38 @@ function reachable(from: State): Set<State> {
   for (const state of seen) for (const to of targets(state)) seen.add(to);
   return seen;
 }
+
+/** Events after which an order is somewhere else because of itself: no person's wish, and no deadline. */
+const answers = events.filter(
+  (event) => !["order.cancel_requested", "checkout.deadline_passed"].includes(event),
+);
+
+describe("what an order waits for", () => {
+  it.each(states)("in %s is what leads on from there, and what was sent to get an answer", (state) => {
+    const awaited = awaitedIn[state];
+    const by = (service: string) =>
+      awaited.filter((it) => it.service === service).map(({ contract }) => contract.subject);
+    expect(by("coordinator").toSorted()).toEqual(
+      answers.filter((event) => ["go", "defer"].includes(rule(state, event).kind)).toSorted(),
+    );
+    const sent = states.flatMap((from) =>
+      answers.flatMap((event) => {
+        const found = rule(from, event);
+        return found.kind === "go" && found.to === state ? found.send : [];
+      }),
+    );
+    const commands = awaited.filter(({ service }) => service !== "coordinator");
+    // A review is closed for the reviewers' sake; nobody waits for it. What is asked at once is waited for one after the other.
+    const waited = sent
+      .filter((command) => command !== "close_review")
+      .map((command) => `checkout.${command}`);
+    expect(commands.map(({ contract }) => contract.subject)).toEqual(expect.arrayContaining(waited));
+    for (const { service, contract } of commands) {
+      const takers = workingConsumers().filter((spec) => spec.contracts.includes(contract));
+      expect(takers.map((spec) => spec.service)).toEqual([service]);
+    }
+  });
+});
 
 describe("table", () => {
   it("reaches every state from created", () => {

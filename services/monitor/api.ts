@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Operation, oneOf, Time } from "../../lib/mod.ts";
-import { DEFAULT_REDRIVE_RATE, deadLetterStatuses, MAX_REDRIVE_RATE } from "../../nats/mod.ts";
+import { DEFAULT_REDRIVE_RATE, deadLetterStatuses, MAX_REDRIVE_RATE, trialSteps } from "../../nats/mod.ts";
 
 const DEFAULT_LIMIT = 50;
 const MAX_LIMIT = 500;
@@ -93,6 +93,11 @@ export const LetterChange = z
     detail: z.string(),
     type: z.string().optional(),
     service: z.string().optional(),
+    checked: z
+      .array(oneOf(trialSteps))
+      .optional()
+      .meta({ description: "What a redrive would do that was tried before" }),
+    unchecked: z.array(oneOf(trialSteps)).optional().meta({ description: "What was not" }),
   })
   .meta({ id: "DeadLetterChange" });
 export type LetterChange = z.infer<typeof LetterChange>;

@@ -2,6 +2,7 @@ import type { Hono } from "hono";
 import { z } from "zod";
 import { described, type Env, operatorOnly, Problem, readBody } from "../../lib/mod.ts";
 import {
+  type DeadLetter,
   type DeadLetterFilter,
   type DeadLetterSource,
   discardDeadLetter,
@@ -10,8 +11,12 @@ import {
   type LetterOutcome,
   lastChange,
   listDeadLetters,
+  ReadGate,
+  type RedriveOptions,
   redriveDeadLetter,
   redriveDeadLetters,
+  type SchemaStore,
+  tryLetter,
 } from "../../nats/mod.ts";
 import * as api from "./api.ts";
 import { letterDetails, letterSummary, outcomeJson } from "./letters.ts";
@@ -19,12 +24,22 @@ import { letterDetails, letterSummary, outcomeJson } from "./letters.ts";
 /** Letters are redriven for so long by one request: clients do not wait much longer for an answer. */
 const MAX_REDRIVE_S = 20;
 
+export interface MonitorSource extends DeadLetterSource {
+  operatorToken: string;
+  /** Where the schemas are looked up that messages name. Default: nowhere, and answers say that they were not checked. */
+  schemas?: SchemaStore;
+}
+
 /** Dead letters, for operators: what `api.ts` describes. */
 export function routes(
   app: Hono<Env>,
-  { connection, jsm, operatorToken }: DeadLetterSource & { operatorToken: string },
+  { connection, jsm, operatorToken, schemas }: MonitorSource,
 ): Hono<Env> {
   const source = { connection, jsm };
+  const gate = schemas && new ReadGate(schemas);
+  // What a service decides is its own business: services know no handlers of each other.
+  const trial = (letter: DeadLetter) =>
+    tryLetter(letter, { readable: gate && ((...asked) => gate.check(...asked)) });
   app.use("/dead-letters", operatorOnly(operatorToken));
   app.use("/dead-letters/*", operatorOnly(operatorToken));
   return app
@@ -50,6 +65,7 @@ export function routes(
       const answer = await redriveMany(source, filter, {
         ...options,
         dryRun: dry_run,
+        trial,
         limit,
         ...(cursor !== undefined && { from: cursor }),
         signal: context.req.raw.signal,
@@ -60,7 +76,7 @@ export function routes(
     .post("/dead-letters/:id/redrive", described(api.redriveDeadLetter), async (context) => {
       const { by, dry_run, force } = await readBody(context.req.raw, api.redriveDeadLetter.body);
       const id = knownId(context.req.param("id"));
-      const result = await redriveDeadLetter(source, id, { by, dryRun: dry_run, force });
+      const result = await redriveDeadLetter(source, id, { by, dryRun: dry_run, force, trial });
       context.var.log.warn({ id, by, dry_run, outcome: result.outcome }, "dead letter redriven");
       return context.json(answered(result));
     })
@@ -76,10 +92,7 @@ export function routes(
 async function redriveMany(
   source: DeadLetterSource,
   filter: DeadLetterFilter,
-  {
-    limit,
-    ...options
-  }: { by: string; dryRun: boolean; force: boolean; rate: number; limit: number; signal: AbortSignal },
+  { limit, ...options }: RedriveOptions & { rate: number; limit: number; signal: AbortSignal },
 ) {
   const results: ReturnType<typeof outcomeJson>[] = [];
   const counts: Partial<Record<LetterOutcome["outcome"], number>> = {};

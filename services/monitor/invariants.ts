@@ -19,6 +19,7 @@ import {
   stockReleased,
   stockReserved,
 } from "../../nats/contracts/mod.ts";
+import { counted } from "../../nats/mod.ts";
 import type { Facts, Line } from "./facts.ts";
 
 /** The invariants of the design, which README and metrics name. */
@@ -111,14 +112,20 @@ function moneyFaults(facts: Facts): string[] {
   const { payment, capturedCents, refundedCents, totalCents } = facts;
   const faults: string[] = [];
   if (capturedCents !== (payment?.capturedCents ?? 0n))
-    faults.push(`${capturedCents} cents were captured, the books say ${payment?.capturedCents ?? 0n}`);
+    faults.push(
+      `${counted(capturedCents, "cent was", "cents were")} captured, the books say ${payment?.capturedCents ?? 0n}`,
+    );
   if (refundedCents !== (payment?.refundedCents ?? 0n))
-    faults.push(`${refundedCents} cents were refunded, the books say ${payment?.refundedCents ?? 0n}`);
+    faults.push(
+      `${counted(refundedCents, "cent was", "cents were")} refunded, the books say ${payment?.refundedCents ?? 0n}`,
+    );
   const kept = capturedCents - refundedCents;
   const { money } = expectationOf(facts);
   const due = money === "all" ? totalCents : money === "none" ? 0n : undefined;
   if (due !== undefined && kept !== due)
-    faults.push(`${kept} cents are kept of an order that is ${stateOf(facts)}, ${due} are due`);
+    faults.push(
+      `${counted(kept, "cent is", "cents are")} kept of an order that is ${stateOf(facts)}, ${due} are due`,
+    );
   return faults;
 }
 

@@ -96,7 +96,7 @@ describe("judge()", () => {
       ),
     ).toEqual(["I1 2400 cents are kept of an order that is cancelled, 0 are due"]);
     expect(verdict(live("in_review", { capturedCents: 1n }))).toContainEqual(
-      expect.stringMatching(/^I1 1 cents are kept/),
+      expect.stringMatching(/^I1 1 cent is kept/),
     );
   });
 

@@ -7,6 +7,7 @@ import {
   type Finding,
   findingText,
   type Log,
+  OpenLetters,
   pause,
   readLags,
 } from "../../nats/mod.ts";
@@ -16,6 +17,8 @@ import { readStoreUsage, type StoreUsage } from "./store_usage.ts";
 export interface LagWatchOptions {
   connection: NatsConnection;
   jsm: JetStreamManager;
+  /** By which orders are known that are held up. Default: those of the streams. */
+  letters?: OpenLetters;
   registry: Registry;
   log: Log;
   /** Pause between two looks. */
@@ -42,7 +45,16 @@ const CHECK_EVERY_MS = 60_000;
  * `shop_lag_last_read_timestamp_seconds` gets old.
  */
 export async function watchLag(options: LagWatchOptions): Promise<void> {
-  const { connection, jsm, registry, log, everyMs, monitorUrl, signal } = options;
+  const {
+    connection,
+    jsm,
+    letters = new OpenLetters(options.jsm),
+    registry,
+    log,
+    everyMs,
+    monitorUrl,
+    signal,
+  } = options;
   const publish = createGauges(registry);
   const servers = new ServerCheck(options);
   while (!signal.aborted) {
@@ -50,7 +62,7 @@ export async function watchLag(options: LagWatchOptions): Promise<void> {
     try {
       const lags = await readLags(jsm);
       const [live, stores] = await Promise.all([
-        readLive({ connection, jsm }, { lags }),
+        readLive({ connection, jsm }, { lags, letters }),
         readStoreUsage(monitorUrl),
       ]);
       publish({ lags, live, stores });
@@ -76,15 +88,18 @@ class ServerCheck {
   async check(lags: readonly ConsumerLag[]): Promise<void> {
     const { connection, jsm, log, checkEveryMs = CHECK_EVERY_MS, onFindings } = this.#options;
     if (performance.now() > this.#checkedAt + checkEveryMs) {
-      this.#findings = await checkServers(connection, jsm, { service: "monitor", ...this.#options });
+      const options = { service: "monitor", everyConsumer: true, ...this.#options };
+      this.#findings = await checkServers(connection, jsm, options);
       this.#checkedAt = performance.now();
     }
+    // Seen at each look, and not only when all is compared.
     const missing = lags
       .filter((lag) => lag.missing)
       .map(({ stream, consumer }): Finding => {
         return { kind: "missing", what: `consumer ${stream}/${consumer}`, wanted: "there", is: "missing" };
       });
-    const findings = [...this.#findings, ...missing];
+    const known = new Set(missing.map(({ what }) => what));
+    const findings = [...this.#findings.filter(({ what }) => !known.has(what)), ...missing];
     onFindings?.(findings);
     const texts = new Set(findings.map(findingText));
     for (const text of texts.difference(this.#told)) log.warn({}, text);
@@ -138,6 +153,11 @@ function createGauges(registry: Registry): (seen: Seen) => void {
     "state",
   );
   const overdue = gauge("shop_checkouts_overdue", "Checkouts whose deadline has passed");
+  const stuck = gauge(
+    "shop_orders_stuck",
+    "Orders that dead letters hold up, by whether they have begun",
+    "begun",
+  );
   const used = gauge("shop_store_used_bytes", "What all streams take on a server's disk", "server");
   const limit = gauge("shop_store_limit_bytes", "What all streams may take on a server's disk", "server");
   const lastRead = gauge("shop_lag_last_read_timestamp_seconds", "When the consumers were last looked at");
@@ -159,6 +179,8 @@ function createGauges(registry: Registry): (seen: Seen) => void {
       oldest.set({ state }, oldestSeconds);
     }
     overdue.set(checkouts.overdue);
+    stuck.set({ begun: "true" }, checkouts.stuck - checkouts.notBegun);
+    stuck.set({ begun: "false" }, checkouts.notBegun);
     for (const { server, usedBytes, limitBytes } of stores) {
       used.set({ server }, usedBytes);
       limit.set({ server }, limitBytes);

@@ -42,6 +42,14 @@ export function letterDetails(letter: DeadLetter): LetterDetails {
   return { ...letterSummary(letter), stored_at: letter.storedAt.toISOString(), headers, payload };
 }
 
-export function outcomeJson({ id, outcome, detail, letter }: LetterOutcome): LetterChange {
-  return { id, outcome, detail, ...(letter && { type: letter.type, service: letter.service }) };
+export function outcomeJson(result: LetterOutcome): LetterChange {
+  const { id, outcome, detail, letter, checked, unchecked } = result;
+  return {
+    id,
+    outcome,
+    detail,
+    ...(letter && { type: letter.type, service: letter.service }),
+    ...(checked && { checked: [...checked] }),
+    ...(unchecked && { unchecked: [...unchecked] }),
+  };
 }

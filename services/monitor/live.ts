@@ -1,21 +1,19 @@
-import type { MessageShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { NatsConnection } from "@nats-io/transport-node";
-import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
 import {
   type ConsumerLag,
   type Contract,
   checkoutState,
   checkoutTimer,
   deadlinePassed,
-  type Key,
   key,
   MAX_PAGE,
+  OpenLetters,
   readPage,
+  readStuck,
   splitSubject,
-  UnreadableStateError,
-  viewMany,
+  viewReadable,
 } from "../../nats/mod.ts";
 
 /** States of a checkout that is stored and has not ended. */
@@ -42,6 +40,10 @@ export interface Live {
   readonly states: ReadonlyMap<string, InState>;
   /** Those whose deadline has passed. */
   readonly overdue: number;
+  /** Orders that dead letters hold up. */
+  readonly stuck: number;
+  /** Those of them that cannot begin, and are in no state above. */
+  readonly notBegun: number;
   /** Timers beyond {@linkcode MAX_LOOKED_AT}, whose checkouts are in no state above. */
   readonly unseen: number;
 }
@@ -59,12 +61,18 @@ const STREAM = "CHECKOUT";
  * of each and one of their states for a thousand of them. It costs by the orders that are under way, whatever the history,
  * and by {@linkcode MAX_LOOKED_AT} at most.
  *
+ * @param options.letters Which dead letters are open. Handed in again with the next look, it reads only what is new. Default: all
+ * are read.
  * @param options.lags What was just read of the consumers: how far the coordinator has handled timers.
  * @throws {Error} If the server does not answer.
  */
 export async function readLive(
   { connection, jsm }: { connection: NatsConnection; jsm: JetStreamManager },
-  { lags, now = Date.now() }: { lags: readonly ConsumerLag[]; now?: number },
+  {
+    lags,
+    letters = new OpenLetters(jsm),
+    now = Date.now(),
+  }: { lags: readonly ConsumerLag[]; letters?: OpenLetters; now?: number },
 ): Promise<Live> {
   const waiting = await idsOf(connection, checkoutTimer, 1);
   const timers = lags.find(({ stream, consumer }) => stream === STREAM && consumer === "coordinator");
@@ -77,7 +85,9 @@ export async function readLive(
   let overdue = 0;
   for (let from = 0; from < ids.length; from += MAX_PAGE) {
     const keys = ids.slice(from, from + MAX_PAGE).map((id) => key(checkoutState, id));
-    for (const checkout of await statesOf(jsm, keys)) {
+    for (const checkout of await viewReadable(jsm, STREAM, keys)) {
+      // What nobody can read is the reconciler's to report.
+      if (checkout === "unreadable") continue;
       // A timer that is unhandled may be that of a checkout which has ended since.
       if (checkout?.deadline === undefined) continue;
       const state = states.has(checkout.state) ? checkout.state : "other";
@@ -88,7 +98,10 @@ export async function readLive(
       if (timestampMs(checkout.deadline) <= now) overdue += 1;
     }
   }
-  return { states, overdue, unseen: waiting.beyond + fired.beyond + all.length - ids.length };
+  const stuck = await readStuck(jsm, letters);
+  const notBegun = stuck.filter(({ state }) => state === "created").length;
+  const held = { stuck: stuck.length, notBegun };
+  return { states, overdue, ...held, unseen: waiting.beyond + fired.beyond + all.length - ids.length };
 }
 
 /** Ids of the contract's messages from a sequence on, and how many there are beyond the limit. */
@@ -109,22 +122,5 @@ async function idsOf(
     if (last === undefined || pending === 0) return { ids, beyond: 0 };
     if (ids.length >= MAX_LOOKED_AT) return { ids, beyond: pending };
     next = last.seq + 1;
-  }
-}
-
-type State = MessageShape<typeof CheckoutStateSchema>;
-
-/** Their last messages. One that cannot be decoded is the reconciler's to report, and is left out: halves are read again. */
-async function statesOf(
-  jsm: JetStreamManager,
-  keys: readonly Key<typeof CheckoutStateSchema>[],
-): Promise<(State | undefined)[]> {
-  try {
-    return await viewMany(jsm, STREAM, keys);
-  } catch (cause) {
-    if (!(cause instanceof UnreadableStateError)) throw cause;
-    if (keys.length === 1) return [undefined];
-    const middle = Math.ceil(keys.length / 2);
-    return [...(await statesOf(jsm, keys.slice(0, middle))), ...(await statesOf(jsm, keys.slice(middle)))];
   }
 }

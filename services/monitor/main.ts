@@ -1,7 +1,7 @@
 import { connectObserver, run, serveHttp, setFindings } from "../../lib/mod.ts";
+import { OpenLetters, SchemaStore, StoreMemory, topology } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readMonitorConfig } from "./config.ts";
-import { DeadLetterCount } from "./dead_letter_count.ts";
 import { watchLag } from "./lag_watch.ts";
 import { Reconciler } from "./reconciler.ts";
 import { watch } from "./watch.ts";
@@ -11,9 +11,15 @@ await run("monitor", async (life) => {
   const service = await connectObserver("monitor", { config, ...life });
   const { connection, jsm, log, metrics } = service;
   const stopping = new AbortController();
+  const letters = new OpenLetters(jsm);
   const watched = watch({
-    reconciler: new Reconciler({ connection, jsm, log, settleMs: config.RECONCILE_SETTLE_MS }),
-    deadLetters: new DeadLetterCount(jsm),
+    newReconciler: () =>
+      new Reconciler({ connection, jsm, letters, log, settleMs: config.RECONCILE_SETTLE_MS }),
+    memory: new StoreMemory(
+      { connection, jsm },
+      topology.streams.map(({ name }) => name),
+    ),
+    letters,
     registry: metrics.registry,
     log,
     everyMs: config.RECONCILE_EVERY_MS,
@@ -22,6 +28,7 @@ await run("monitor", async (life) => {
   const lagWatched = watchLag({
     connection,
     jsm,
+    letters,
     registry: metrics.registry,
     log,
     everyMs: config.LAG_EVERY_MS,
@@ -34,7 +41,8 @@ await run("monitor", async (life) => {
     stopping.abort();
     await Promise.all([watched, lagWatched]);
   });
+  const schemas = life.stack.use(new SchemaStore(connection, { source: "/services/monitor", log }));
   await serveHttp(service, { port: config.MONITOR_PORT, portVariable: "MONITOR_PORT" }, (app) =>
-    routes(app, { ...service, operatorToken: config.OPERATOR_TOKEN }),
+    routes(app, { ...service, schemas, operatorToken: config.OPERATOR_TOKEN }),
   );
 });

@@ -6,6 +6,7 @@ import {
   item,
   type Log,
   ledgers,
+  OpenLetters,
   type Positions,
   readPositions,
   reservation,
@@ -21,6 +22,11 @@ import { Tail } from "./tail.ts";
 export interface ReconcilerOptions {
   connection: NatsConnection;
   jsm: JetStreamManager;
+  /**
+   * Which dead letters are open. That an order does not end which one holds up is no violation: it waits for a person. Default:
+   * all are read.
+   */
+  letters?: OpenLetters;
   log: Log;
   /** How long an order has to be quiet before it is judged. Default 10,000. */
   settleMs?: number;
@@ -75,12 +81,15 @@ interface Suspect {
 export class Reconciler {
   readonly #options: ReconcilerOptions;
   readonly #tail: Tail;
+  readonly #letters: OpenLetters;
   readonly #stock = new StockBalance();
   /** Orders to which something has happened since they were judged, the longest quiet first. */
   readonly #moving = new Map<string, Facts>();
   /** Orders that were judged and have not ended. */
   readonly #resting = new Map<string, Facts>();
   readonly #suspects = new Map<string, Suspect>();
+  /** Orders that would violate I3, were they not held up by a dead letter, with the state that they are in. */
+  readonly #held = new Map<string, string>();
   /** Reservations of orders that are not in memory: what they held before has to be looked up. */
   #unresolved: { orderId: string; seq: number; after: readonly Line[] }[] = [];
   /** The inventory was told up to this message. */
@@ -92,6 +101,7 @@ export class Reconciler {
 
   constructor(options: ReconcilerOptions) {
     this.#options = options;
+    this.#letters = options.letters ?? new OpenLetters(options.jsm);
     this.#tail = new Tail(options.connection, ledgers);
   }
 
@@ -140,7 +150,18 @@ export class Reconciler {
     for (const facts of this.#resting.values()) {
       if (isOverdue(facts, this.#judgeOptions())) this.#suspect(facts.orderId);
     }
+    if (this.#held.size > 0) await this.#letters.refresh();
+    for (const [orderId, state] of this.#held) {
+      if (this.#isHeldUp(orderId, state)) continue;
+      this.#held.delete(orderId);
+      this.#suspect(orderId);
+    }
     await this.#balance();
+  }
+
+  /** By a letter that somebody may redrive. What was discarded stays undone. */
+  #isHeldUp(orderId: string, state: string): boolean {
+    return this.#letters.holding({ orderId, state }).some(({ status }) => status === "parked");
   }
 
   #judgeOptions(): JudgeOptions {
@@ -164,6 +185,7 @@ export class Reconciler {
       else this.#unresolved.push({ orderId, seq: message.seq, after });
     }
     this.#resting.delete(orderId);
+    this.#held.delete(orderId);
     // Behind the others: it has moved last.
     this.#moving.delete(orderId);
     this.#moving.set(orderId, facts);
@@ -209,9 +231,15 @@ export class Reconciler {
     if (due.length === 0) return;
     // Before the orders are looked up: what is stored after this is under way, not missing.
     const positions = await readPositions(jsm);
+    await this.#letters.update();
     for (const [orderId, suspect] of due) {
       const found = await lookUp(connection, orderId);
-      const violations = judge(found.facts, this.#judgeOptions());
+      const state = found.facts.checkout?.state ?? "created";
+      const held = found.facts.complete && this.#isHeldUp(orderId, state);
+      const wrong = judge(found.facts, this.#judgeOptions());
+      const violations = held ? wrong.filter(({ invariant }) => invariant !== "I3") : wrong;
+      if (held && violations.length < wrong.length && this.#held.size < MAX_TRACKED)
+        this.#held.set(orderId, state);
       if (violations.length === 0) {
         this.#suspects.delete(orderId);
         if (suspect.violations.length > 0)

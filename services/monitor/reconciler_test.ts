@@ -5,6 +5,7 @@ import {
   checkoutCompleted,
   checkoutState,
   commit,
+  discardDeadLetter,
   encode,
   item,
   message,
@@ -17,7 +18,7 @@ import {
   reservation,
   stockReserved,
 } from "../../nats/mod.ts";
-import { type Client, drained, startNats, until } from "../../test/support/mod.ts";
+import { type Client, drained, parkNext, startNats, until } from "../../test/support/mod.ts";
 import { Reconciler } from "./reconciler.ts";
 
 const lines = [{ sku: "mug", quantity: 2 }];
@@ -132,6 +133,18 @@ describe("Reconciler", () => {
     await store(at("o1", ["created", "reserving"], now + 60_000));
     await until("it to be mended", async () => (await reconcile()).length === 0);
     expect(logged).toHaveLength(1);
+  });
+
+  it("calls no violation what a dead letter holds up, and does when that was discarded", async () => {
+    await store(placed("o1"));
+    const letter = await parkNext(client, "ORDER", "coordinator");
+    await acknowledge(...everybody);
+    for (let times = 0; times < 4; times++) {
+      expect(await reconcile()).toEqual([]);
+      await reconciler.finish();
+    }
+    await discardDeadLetter(client, letter, { by: "eve", reason: "a test" });
+    await found("I3 o1");
   });
 
   it("looks an order up that it has forgotten when a message comes late", async () => {

@@ -1,12 +1,14 @@
 import { Counter, Gauge, type Registry } from "prom-client";
-import { type Log, pause } from "../../nats/mod.ts";
-import type { DeadLetterCount } from "./dead_letter_count.ts";
+import { type Log, type OpenLetters, olderText, pause, type StoreMemory } from "../../nats/mod.ts";
 import { invariants } from "./invariants.ts";
-import type { Reconciler } from "./reconciler.ts";
+import type { Findings, Reconciler } from "./reconciler.ts";
 
 export interface WatchOptions {
-  reconciler: Reconciler;
-  deadLetters: DeadLetterCount;
+  /** Makes one that has read nothing. */
+  newReconciler: () => Reconciler;
+  /** What was seen of the ledgers. */
+  memory: StoreMemory;
+  letters: OpenLetters;
   registry: Registry;
   log: Log;
   /** Pause when everything is read. To look more often costs more than what there is to read. */
@@ -22,18 +24,27 @@ const SETTLE_EVERY_MS = 1_000;
 
 /** Reconciles until `signal` aborts, and says what it finds as metrics. What fails is reported and tried again. */
 export async function watch(options: WatchOptions): Promise<void> {
-  const { reconciler, deadLetters, log, everyMs, signal } = options;
+  const { newReconciler, memory, letters, log, everyMs, signal } = options;
   const publish = createGauges(options);
+  let reconciler = newReconciler();
+  let wasOlder = false;
   let settled = performance.now();
   while (!signal.aborted) {
     let restMs = everyMs;
     try {
       const started = performance.now();
+      const older = await memory.look();
+      if (older.length > 0 && !wasOlder) {
+        log.error({ older }, olderText(older));
+        // What it has read is not what is there.
+        reconciler = newReconciler();
+      }
+      wasOlder = older.length > 0;
       await reconciler.step();
       if (reconciler.caughtUp || performance.now() > settled + SETTLE_EVERY_MS) {
         await reconciler.settle();
-        await deadLetters.update();
-        publish();
+        await letters.update();
+        publish(reconciler.findings);
         settled = performance.now();
       }
       if (!reconciler.caughtUp) restMs = Math.min(MAX_REST_MS, REST * (performance.now() - started));
@@ -44,7 +55,7 @@ export async function watch(options: WatchOptions): Promise<void> {
   }
 }
 
-function createGauges({ reconciler, deadLetters, registry }: WatchOptions): () => void {
+function createGauges({ memory, letters, registry }: WatchOptions): (findings: Findings) => void {
   const registers = [registry];
   const violations = new Gauge({
     name: "shop_reconciler_violations",
@@ -78,19 +89,25 @@ function createGauges({ reconciler, deadLetters, registry }: WatchOptions): () =
     labelNames: ["parked_by"],
     registers,
   });
+  const older = new Gauge({
+    name: "shop_store_older_streams",
+    help: "Streams that are older than what was seen of them: restored from a backup, and not accepted yet",
+    registers,
+  });
   for (const invariant of invariants) violations.set({ invariant }, 0);
   let counted = 0;
-  return () => {
-    const findings = reconciler.findings;
+  return (findings) => {
+    older.set(memory.older.length);
     for (const invariant of invariants) {
       const found = findings.violations.filter((violation) => violation.invariant === invariant);
       violations.set({ invariant }, found.length);
     }
-    checked.inc(findings.checked - counted);
+    // One that has begun again counts from 0.
+    checked.inc(findings.checked - (findings.checked < counted ? 0 : counted));
     counted = findings.checked;
     open.set(findings.open);
     comparedUpTo.set(findings.comparedUpTo / 1_000);
     lastRun.set(Date.now() / 1_000);
-    for (const [service, count] of deadLetters.byService) parked.set({ parked_by: service }, count);
+    for (const [service, count] of letters.parkedBy) parked.set({ parked_by: service }, count);
   };
 }

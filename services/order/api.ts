@@ -11,11 +11,25 @@ export const LastEventId = z.string().regex(/^\d{0,9}$/);
 
 const Reason = z.string().meta({ description: "Why the order is being or was cancelled: out_of_stock, …" });
 
+const Stuck = z
+  .array(
+    z.object({
+      dead_letter: z.string().meta({ description: "Its id" }),
+      service: z.string().meta({ description: "Who has to handle it" }),
+      type: z.string().meta({ description: "What was parked: the subject without its id" }),
+      status: z.enum(["parked", "discarded"]),
+      since: Time.meta({ description: "When it was parked last" }),
+    }),
+  )
+  .meta({ description: "Dead letters that hold the order up; it stays where it is until they are redriven" });
+export type Stuck = z.infer<typeof Stuck>;
+
 export const OrderSummary = z
   .object({
     order_id: z.string(),
     state: oneOf(orderStates),
     reason: Reason.optional(),
+    stuck: Stuck.optional(),
     total_cents: Cents,
     currency: Currency,
     placed_at: Time.optional(),
@@ -79,9 +93,13 @@ export const listOrders = {
   id: "listOrders",
   summary: "Orders, oldest first and a moment old at most",
   description:
-    "A page may hold fewer than `limit`, even none, and there is more for as long as there is a `next_cursor`. A cursor belongs to the state that it came with.",
+    "A page may hold fewer than `limit`, even none, and there is more for as long as there is a `next_cursor`. A cursor belongs to the filter that it came with.",
   query: {
     state: z.enum(orderStates, `Must be one of ${orderStates.join(", ")}`).optional(),
+    stuck: z
+      .literal("true", "Must be true")
+      .optional()
+      .meta({ description: "`true`: only orders that dead letters hold up" }),
     ...paging({ limit: DEFAULT_LIMIT, max: MAX_LIMIT }),
   },
   answers: { 200: z.object({ orders: z.array(OrderSummary), next_cursor: z.string().optional() }) },

@@ -1,5 +1,6 @@
 import type { Hono } from "hono";
 import { described, type Env, limitRate, type RateLimit } from "../../lib/mod.ts";
+import { OpenLetters } from "../../nats/mod.ts";
 import * as api from "./api.ts";
 import { cancelRoute, findCancellation } from "./cancel.ts";
 import { type EventSource, eventsRoute } from "./events.ts";
@@ -8,11 +9,14 @@ import { type PlaceSource, placeRoute } from "./place.ts";
 import { findOrder, toJson } from "./status.ts";
 import { type TimelineSource, timelineRoute } from "./timeline.ts";
 
+type Given = EventSource & PlaceSource & TimelineSource;
+
 /** What `api.ts` describes; 429 beyond `rateLimit`. */
-export function routes(
-  app: Hono<Env>,
-  source: EventSource & PlaceSource & TimelineSource & { rateLimit?: RateLimit },
-): Hono<Env> {
+export function routes(app: Hono<Env>, given: Omit<Given, "letters"> & { rateLimit?: RateLimit }): Hono<Env> {
+  const letters = new OpenLetters(given.jsm);
+  // The first look costs by the history of dead letters, which no customer should wait for. If it fails, a request looks and says so.
+  letters.update().catch(() => undefined);
+  const source: Given & { rateLimit?: RateLimit } = { ...given, letters };
   if (source.rateLimit !== undefined) app.on("POST", "/orders", limitRate(source.rateLimit));
   return app
     .post("/orders", described(api.placeOrder), placeRoute(source))

@@ -11,6 +11,8 @@ export function readOrderConfig(environment: Environment = process.env) {
       ORDER_PORT: port(8080),
       /** `true` if inventory puts the sandbox items on sale: there is nothing to order before it has. */
       SANDBOX: z.stringbool().default(false),
+      /** `replace` makes a new secret of order ids where the old one is lost: keys that are sent again are second orders then. */
+      ORDER_ID_SECRET: z.enum(["keep", "replace"]).default("keep"),
       /** Orders that one client may send a second on average. Default: any number. */
       ORDER_RATE_LIMIT: z.coerce.number().positive().optional(),
       /** Orders that it may send at once after a pause. */

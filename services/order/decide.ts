@@ -44,6 +44,8 @@ export const MAX_TOTAL_CENTS = 99_999_999_999n;
 export interface Placing {
   /** Made from the idempotency key: whoever sends the key again means this order. */
   orderId: string;
+  /** Of the secret that the id was made with. */
+  idSecretFingerprint: Uint8Array;
   requestHash: string;
   /** This request's and no other one's, be it of the same key. */
   attemptId: string;
@@ -72,7 +74,7 @@ export function placingKeys({ lines }: OrderRequest, { orderId }: Placing): Key[
 
 /** Prices the order from the catalogue and stores it, unless it is there: one message is the order and its key's record. */
 export function placeOrder(view: View, request: OrderRequest, placing: Placing): Decision<Placed> {
-  const { orderId, requestHash, attemptId } = placing;
+  const { orderId, idSecretFingerprint, requestHash, attemptId } = placing;
   const stored = view.get(orderCreated, orderId);
   if (stored !== undefined) {
     if (stored.requestHash !== requestHash) return nothing({ kind: "key_reused" });
@@ -111,6 +113,7 @@ export function placeOrder(view: View, request: OrderRequest, placing: Placing):
     },
     requestHash,
     attemptId,
+    idSecretFingerprint,
   });
   return { messages: [created], result: { kind: "accepted", order: orderOf(created.value) } };
 }

@@ -10,7 +10,8 @@ import { body } from "./test_shop.ts";
 
 const [price] = handlers;
 const now = timestampFromDate(new Date("2026-01-01T00:00:00Z"));
-const placing: Placing = { orderId: "ord_1", requestHash: "r1", attemptId: "a1", now };
+const idSecretFingerprint = new Uint8Array(8).fill(1);
+const placing: Placing = { orderId: "ord_1", idSecretFingerprint, requestHash: "r1", attemptId: "a1", now };
 
 function catalogue(prices: Record<string, [cents: bigint, currency: string]>): MemoryView {
   const view = new MemoryView();
@@ -32,7 +33,7 @@ describe("placeOrder()", () => {
   it("prices the order from the catalogue and stores it with what its key was used for", () => {
     const { messages, result } = placeOrder(shop(), request({ mug: 2, desk: 1 }), placing);
     expect(messages.map(({ subject }) => subject)).toEqual(["order.created.ord_1"]);
-    expect(messages[0]?.value).toMatchObject({ requestHash: "r1", attemptId: "a1" });
+    expect(messages[0]?.value).toMatchObject({ requestHash: "r1", attemptId: "a1", idSecretFingerprint });
     expect(result).toMatchObject({
       kind: "accepted",
       order: {

@@ -4,8 +4,9 @@ import { watchCapacity } from "./capacity.ts";
 import { catalogueFilled } from "./catalogue.ts";
 import { readOrderConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
+import { openOrderIds } from "./id_secret.ts";
 import { countOrders } from "./metrics.ts";
-import { type OrderIds, openOrderIds } from "./order_id.ts";
+import type { OrderIds } from "./order_id.ts";
 
 await run("order", async (life) => {
   const config = readOrderConfig();
@@ -25,7 +26,8 @@ await run("order", async (life) => {
   });
   let orderIds: OrderIds | undefined;
   service.checks.order_ids = () => orderIds !== undefined;
-  void openOrderIds({ ...service, signal }).then(
+  const replace = config.ORDER_ID_SECRET === "replace";
+  void openOrderIds({ ...service, signal, replace }).then(
     (result) => {
       orderIds = result;
     },

@@ -26,13 +26,18 @@ export function placeRoute(source: PlaceSource): (context: Context<Env>) => Prom
   return async (context) => {
     const idempotencyKey = readIdempotencyKey(context.req.header("idempotency-key"));
     const request = await readBody(context.req.raw, api.placeOrder.body);
-    const orderId = source.orderIds()?.(idempotencyKey);
-    if (orderId === undefined) throw notReady();
+    const ids = source.orderIds();
+    if (ids === undefined) throw notReady();
+    const orderId = ids.idOf(idempotencyKey);
     if (inFlight.has(orderId)) throw stillInFlight();
     if (source.capacity?.full) throw noRoom();
     inFlight.add(orderId);
     try {
-      const { order, kind } = await place(context, source, { orderId, request });
+      const { order, kind } = await place(context, source, {
+        orderId,
+        request,
+        idSecretFingerprint: ids.fingerprint,
+      });
       const replayed = kind === "replayed";
       const fields = { order_id: orderId, total_cents: Number(order.totalCents), replayed };
       context.get("log").info(fields, "order placed");
@@ -49,10 +54,10 @@ export function placeRoute(source: PlaceSource): (context: Context<Env>) => Prom
 async function place(
   context: Context<Env>,
   { ledger }: Source,
-  { orderId, request }: { orderId: string; request: OrderRequest },
+  { request, ...made }: Pick<Placing, "orderId" | "idSecretFingerprint"> & { request: OrderRequest },
 ): Promise<{ kind: "accepted" | "replayed"; order: Order }> {
   const placing: Placing = {
-    orderId,
+    ...made,
     requestHash: hashRequest(request),
     attemptId: randomUUID(),
     now: timestampNow(),
@@ -60,7 +65,7 @@ async function place(
   const placed = await ledger.execute(
     {
       keys: placingKeys(request, placing),
-      begins: [subjectOf(orderCreated, orderId)],
+      begins: [subjectOf(orderCreated, placing.orderId)],
       trace: context.get("trace"),
       decide: (view) => placeOrder(view, request, placing),
     },

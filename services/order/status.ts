@@ -3,7 +3,15 @@ import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
 import { Problem, readOrderId } from "../../lib/mod.ts";
-import { checkoutState, key, type Ledger, orderCreated, viewLast } from "../../nats/mod.ts";
+import {
+  checkoutState,
+  key,
+  type Ledger,
+  type OpenLetter,
+  type OpenLetters,
+  orderCreated,
+  viewLast,
+} from "../../nats/mod.ts";
 import type * as api from "./api.ts";
 import type { Capacity } from "./capacity.ts";
 import type { Order } from "./decide.ts";
@@ -15,6 +23,8 @@ export const CHECKOUT = "CHECKOUT";
 export interface Source {
   jsm: JetStreamManager;
   ledger: Ledger;
+  /** By which orders are known that are held up. */
+  letters: OpenLetters;
   /** Default: there is always room. */
   capacity?: Capacity;
 }
@@ -27,6 +37,8 @@ export interface Standing {
   reason: string;
   /** Oldest first; the first one is `created`. */
   history: { state: string; at?: Timestamp | undefined; cause: string }[];
+  /** Dead letters that hold it up. Default: not known. */
+  stuck?: readonly OpenLetter[];
 }
 
 /**
@@ -35,14 +47,23 @@ export interface Standing {
  *
  * @throws {Problem} 404 if there is no such order.
  */
-export async function findOrder({ jsm, ledger }: Source, text: string): Promise<Standing> {
+export async function findOrder(source: Source, text: string): Promise<Standing> {
+  const { jsm, ledger, letters } = source;
   const orderId = readOrderId(text, unknownOrder);
   const checkout = await viewLast(jsm, CHECKOUT, key(checkoutState, orderId));
   const standing = checkout && fromCheckout(checkout);
-  if (standing !== undefined) return standing;
+  if (standing !== undefined) return withStuck(letters, standing);
   const { value } = await ledger.read(key(orderCreated, orderId));
   if (value?.order === undefined) throw unknownOrder(orderId);
-  return justCreated(value.order);
+  return withStuck(letters, justCreated(value.order));
+}
+
+/** An order with what holds it up, as it was a second ago at most. What has ended is held up by nothing. */
+export async function withStuck(letters: OpenLetters, standing: Standing): Promise<Standing> {
+  if (hasEnded(standing)) return standing;
+  await letters.refresh();
+  const { order, state } = standing;
+  return { ...standing, stuck: letters.holding({ orderId: order.orderId, state }) };
 }
 
 /** Undefined for a snapshot without an order, which the coordinator never stores. */
@@ -88,15 +109,21 @@ export function toJson(standing: Standing): api.Order {
 }
 
 /** One order of a list. */
-export function toSummary({ order, state, reason }: Standing): api.OrderSummary {
+export function toSummary({ order, state, reason, stuck = [] }: Standing): api.OrderSummary {
   return {
     order_id: order.orderId,
     state,
     ...(reason !== "" && { reason }),
+    ...(stuck.length > 0 && { stuck: stuck.map(toStuck) }),
     total_cents: Number(order.totalCents),
     currency: order.currency,
     placed_at: toTime(order.placedAt),
   };
+}
+
+function toStuck({ id, service, type, status, parkedAt }: OpenLetter): api.Stuck[number] {
+  const stands = status === "discarded" ? status : "parked";
+  return { dead_letter: id, service, type, status: stands, since: parkedAt.toISOString() };
 }
 
 /** RFC 3339, in UTC. */

@@ -24,7 +24,8 @@ import { type Client, exampleOrder, type NatsServer, silent, startNats } from ".
 import { checked } from "../../test/support/openapi.ts";
 import { routes } from "./app.ts";
 import { handlers, type Order } from "./decide.ts";
-import { type OrderIds, openOrderIds } from "./order_id.ts";
+import { openOrderIds } from "./id_secret.ts";
+import type { OrderIds } from "./order_id.ts";
 
 /** What the tests of this service send, unless they say otherwise. */
 export { exampleOrder as body };

@@ -75,6 +75,19 @@ export const Timeline = z
     entries: z
       .array(Entry)
       .meta({ description: "Each message once: those of a stream in its order, none before its cause" }),
+    dead_letters: z
+      .array(
+        z.object({
+          id: z.string(),
+          status: oneOf(["parked", "redriven", "discarded"]),
+          service: z.string().meta({ description: "Who has to handle it" }),
+          type: z.string().meta({ description: "What was parked: the subject without its id" }),
+          since: Time.meta({ description: "When it was parked last" }),
+          holds_up: z.boolean().meta({ description: "Whether the order stays where it is for it" }),
+        }),
+      )
+      .optional()
+      .meta({ description: "Dead letters of its messages that nobody has handled since" }),
     truncated: z.literal(true).optional().meta({ description: "There is more than is shown" }),
   })
   .meta({ id: "Timeline" });

@@ -4,6 +4,7 @@ import { makeFolder, SchemaStore } from "../../nats/mod.ts";
 import { MAX_REGISTRY_BODY_BYTES, routes } from "./app.ts";
 import { Compiler } from "./compiler.ts";
 import { readRegistryConfig } from "./config.ts";
+import { RegistryData } from "./data.ts";
 import { Mirror } from "./mirror.ts";
 
 await run("registry", async (life) => {
@@ -22,6 +23,11 @@ await run("registry", async (life) => {
     registryToken: config.REGISTRY_TOKEN,
     operatorToken: config.OPERATOR_TOKEN,
   };
+  const stopping = new AbortController();
+  life.stack.defer(() => stopping.abort());
+  const data = new RegistryData(service);
+  service.checks.schemas = () => data.whole;
+  void data.watch(stopping.signal);
   const { REGISTRY_PORT: port } = config;
   const maxBodyBytes = MAX_REGISTRY_BODY_BYTES;
   await serveHttp(service, { port, portVariable: "REGISTRY_PORT", maxBodyBytes }, (app) =>

@@ -109,12 +109,10 @@ describe("two processes at once", () => {
     const schema = (n: number) => protoOf(`int32 g${n} = 1;`, { name: "Many" });
     const schemas = rounds.map(schema);
     await race(schemas.slice(0, 10).map(warm), schemas.slice(10).map(warm));
-    const { body: last } = await registry.ask("POST", versions("many-before"), { schema: schema(1_000) });
     const all = (from: number, to: number) =>
       schemas.slice(from, to).map((it, n) => register(`many-${from + n}`, it));
     const [ones, others] = await race(all(0, 10), all(10, 20));
-    const ids = [...ones, ...others].map(({ body }) => body.id).sort((a, b) => a - b);
-    expect(ids).toEqual(rounds.map((n) => last.id + 1 + n));
+    expect(new Set([...ones, ...others].map(({ body }) => body.id)).size).toBe(rounds.length);
     for (const [n, { body }] of [...ones, ...others].entries()) {
       const found = await registry.ask("GET", `/schemas/ids/${body.id}/versions`);
       expect(found.body).toEqual([{ subject: `many-${n}`, version: 1 }]);

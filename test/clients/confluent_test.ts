@@ -74,7 +74,7 @@ const created = create(OrderCreatedSchema, {
   order: { orderId: "o1", customer: { id: "c1" }, lines, totalCents: 1_800n, placedAt },
   requestHash: "h",
 });
-const addedField = ["string attempt_id = 3;", "string attempt_id = 3;\n  string channel = 4;"] as const;
+const addedField = ["string attempt_id = 3;", "string attempt_id = 3;\n  string channel = 5;"] as const;
 const changedField = ["string request_hash = 2;", "double request_hash = 2;"] as const;
 const info = (text: string, references: Confluent.Reference[] = []): Confluent.SchemaInfo => {
   return { schemaType: "PROTOBUF", schema: text, references };

@@ -1,7 +1,8 @@
 import { randomUUID } from "node:crypto";
+import { post } from "../../tools/customer.ts";
 import { exampleOrder, until } from "../support/mod.ts";
 import type { Fault } from "./fault.ts";
-import { post, underLoad } from "./load.ts";
+import { underLoad } from "./load.ts";
 import { allEnded } from "./world.ts";
 
 /** A few hundred orders. */

@@ -1,5 +1,6 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { runOps } from "../../ops/program.ts";
 import { collect } from "../../ops/testing.ts";
 import { shopServices, until } from "../support/mod.ts";
@@ -17,6 +18,7 @@ const FIND_MS = 30_000;
 /**
  * While orders are placed, kills everything in the middle of a batch, in each stream in turn, and starts the shop again.
  * @param options.times How often in each stream.
+ * @param options.stopped Called while nats-server is stopped in the middle of a batch. Default: nothing.
  * @param options.lose Called while nothing runs.
  * @param options.mend Called while the shop starts.
  * @returns What went wrong.
@@ -26,19 +28,26 @@ async function killInHalfBatches(
   extent: Extent,
   options: {
     times: number;
+    stopped?: () => Promise<void>;
     lose?: (stream: string) => Promise<void>;
     mend?: (stream: string) => Promise<string[]>;
   },
 ): Promise<string[]> {
   const { shop, tally } = world;
-  const { times, lose = async () => undefined, mend = async () => [] } = options;
+  const {
+    times,
+    stopped: whenStopped = async () => undefined,
+    lose = async () => undefined,
+    mend = async () => [],
+  } = options;
   const wrong: string[] = [];
   await underLoad(world, extent, async () => {
     for (const stream of Array.from({ length: times }, () => streams).flat()) {
       const pid = shop.shop.pid("nats-server");
       if (pid === undefined) throw new Error("Cannot watch nats-server: it does not run");
       const stopped = await stopInHalfBatch({ pid, store: storeOf(world), stream }, { timeoutMs: FIND_MS });
-      if (!stopped) wrong.push(`no half of a batch was ever seen in ${stream}`);
+      if (stopped) await whenStopped();
+      else wrong.push(`no half of a batch was ever seen in ${stream}`);
       tally.kills += 1 + shopServices.length;
       const [mended] = await Promise.all([mend(stream), shop.crash(() => lose(stream))]);
       wrong.push(...mended);
@@ -76,6 +85,37 @@ const tornCommit: Fault = {
     }),
 };
 
+/** A few hundred orders and more; it is filled within a moment. */
+const DISK_BYTES = 64 * 2 ** 20;
+/** The server has tried to go on by then. */
+const TRY_MS = 300;
+
+const fullInHalfBatch: Fault = {
+  name: "half_batch_disk_full",
+  does: "the disk is full when nats-server has stored the first messages of a batch and not the last; it goes on for a moment, then SIGKILL of everything at once; room is made once the shop starts again",
+  passes:
+    "nats-server is not started on a full disk, and each of these batches is whole when it has started again",
+  world: { diskBytes: DISK_BYTES },
+  run: (world, extent) =>
+    killInHalfBatches(world, extent, {
+      times: extent.rounds === 1 ? 1 : TIMES * extent.rounds,
+      stopped: async () => {
+        world.shop.disk?.fill();
+        await world.shop.shop.kill("nats-server", "SIGCONT");
+        await sleep(TRY_MS);
+      },
+      mend: async () => {
+        const { disk, reported } = world.shop;
+        const before = reported.length;
+        const isHeld = () =>
+          reported.slice(before).some((line) => line.startsWith("nats-server is not started"));
+        await until("nats-server to wait for room", isHeld, { timeoutMs: FIND_MS });
+        disk?.clear();
+        return [];
+      },
+    }),
+};
+
 function storeOf({ shop }: World): string {
   return join(shop.folder, "nats");
 }
@@ -88,4 +128,4 @@ async function ops({ shop }: World, ...args: string[]) {
   return { code, ...text() };
 }
 
-export const halfBatchFaults: readonly Fault[] = [halfBatch, tornCommit];
+export const halfBatchFaults: readonly Fault[] = [halfBatch, tornCommit, fullInHalfBatch];

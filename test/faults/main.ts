@@ -1,5 +1,6 @@
 import { SingleBar } from "cli-progress";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { counted } from "../../nats/mod.ts";
 import { catalogue } from "./catalogue.ts";
 import type { Fault } from "./fault.ts";
 import { resultTable, writeResults } from "./report.ts";
@@ -85,9 +86,9 @@ async function watched(fault: Fault, options: Options, show: (text: string) => v
     if (world === undefined) return;
     const { kills, pauses, network } = world.tally;
     const parts = [
-      `${world.accepted.length} orders`,
-      `${kills} kills`,
-      `${pauses} pauses`,
+      counted(world.accepted.length, "order"),
+      counted(kills, "kill"),
+      counted(pauses, "pause"),
       `${network} on the network`,
     ];
     show(`${fault.name}: ${parts.join(", ")}`);
@@ -104,7 +105,7 @@ async function watched(fault: Fault, options: Options, show: (text: string) => v
 }
 
 function line({ fault, orders, violations, seconds }: Result): string {
-  return `${fault.name}: ${orders} orders, ${violations.length} violations, ${seconds.toFixed(0)} s`;
+  return `${fault.name}: ${counted(orders, "order")}, ${counted(violations.length, "violation")}, ${seconds.toFixed(0)} s`;
 }
 
 /** Says what is wrong and where to look. */

@@ -1,39 +1,19 @@
-import { exampleOrder, flaggedAddress } from "../support/mod.ts";
+import { flaggedAddress, type OrderKind, orderKinds } from "../../tools/order_kinds.ts";
 
 /** An order that a customer places, and how it ends whatever happens on the way. */
-export interface Kind {
-  readonly name: string;
-  /** What differs from the example order. */
-  readonly changes: Record<string, unknown>;
-  /** `completed`, or the reason of the cancellation; several if it is a race by nature. */
-  readonly ends: readonly string[];
-  /** Whether the customer changes his mind at once. */
-  readonly cancels?: boolean;
-}
-
-const customer = (id: string, plan = "standard") => ({ ...exampleOrder.customer, id, plan });
+export type Kind = OrderKind;
 
 /** Every branch of the checkout. They come in turn. */
 export const kinds: readonly Kind[] = [
-  { name: "standard", changes: {}, ends: ["completed"] },
-  {
-    name: "two lines",
-    changes: {
-      lines: [
-        { sku: "mug", quantity: 3 },
-        { sku: "desk", quantity: 1 },
-      ],
-      shipping_priority: "express",
-    },
-    ends: ["completed"],
-  },
-  { name: "trial", changes: { customer: customer("cus_trial", "trial") }, ends: ["completed"] },
-  { name: "sold out", changes: { lines: [{ sku: "sold-out", quantity: 1 }] }, ends: ["out_of_stock"] },
-  { name: "standard again", changes: {}, ends: ["completed"] },
-  { name: "declined", changes: { payment_token: "tok_declined" }, ends: ["payment_declined"] },
-  { name: "broken", changes: { lines: [{ sku: "broken", quantity: 2 }] }, ends: ["fulfillment_failed"] },
-  { name: "flaky provider", changes: { payment_token: "tok_flaky" }, ends: ["completed"] },
-  { name: "cancelled", changes: {}, ends: ["customer_request", "completed"], cancels: true },
+  orderKinds.standard,
+  orderKinds.twoLines,
+  orderKinds.trial,
+  orderKinds.soldOut,
+  { ...orderKinds.standard, name: "standard again" },
+  orderKinds.declined,
+  orderKinds.broken,
+  orderKinds.flaky,
+  orderKinds.cancelled,
   { name: "not reviewed", changes: { shipping_address: flaggedAddress }, ends: ["review_expired"] },
 ];
 

@@ -1,9 +1,9 @@
 import { cp, mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { post } from "../../tools/customer.ts";
 import { replicaFaults } from "./cluster.ts";
 import type { Extent, Fault } from "./fault.ts";
-import { post } from "./load.ts";
 import { type Findings, openWorld, settle, type Tally, type World } from "./world.ts";
 
 export interface Result {

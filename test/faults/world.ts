@@ -56,6 +56,8 @@ export interface WorldOptions {
   readonly linked?: boolean;
   /** How long a message that was delivered waits for its acknowledgement. Default: what the topology says. */
   readonly ackWaitMs?: number;
+  /** Size of a disk for nats-server's store alone, which wants root. Default: it shares the machine's. */
+  readonly diskBytes?: number;
   /** Servers that run apart from the shop. Default: the shop runs one, as `npm start` does. */
   readonly nodes?: { readonly count: 1 | 3; readonly maxFileStore?: string };
 }
@@ -106,6 +108,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
       {
         ports,
         replicas: nodes?.names.length ?? 1,
+        ...(options.diskBytes !== undefined && { diskBytes: options.diskBytes }),
         ...(nodes && { servers: nodes.servers, credentials: nodes.credentials }),
         environmentOf: (service) => {
           const link = links.get(service);

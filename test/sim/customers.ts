@@ -93,6 +93,7 @@ export class Customers {
     const { time } = this.#around;
     const placing: Placing = {
       ...of,
+      idSecretFingerprint: new Uint8Array(8),
       requestHash: hashRequest(request),
       now: timestampFromDate(dateOf(time.now)),
     };

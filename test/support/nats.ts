@@ -16,8 +16,11 @@ export interface NatsServer extends AsyncDisposable {
   readonly monitorUrl: string;
   /** As the operator, unless `options` say otherwise. */
   connect(name?: string, options?: Partial<ConnectOptions>): Promise<Client>;
-  /** SIGKILL, and the same server again on the same ports and store. */
-  restart(): Promise<void>;
+  /**
+   * SIGKILL, and the same server again on the same ports and store.
+   * @param meanwhile Called with the server's `store_dir` while it does not run. Default: nothing.
+   */
+  restart(meanwhile?: (store: string) => Promise<unknown>): Promise<void>;
   signal(signal: NodeJS.Signals): void;
 }
 
@@ -94,8 +97,9 @@ export async function startNats({
         jsm: await jetstreamManager(connection, { checkAPI: false }),
       };
     },
-    async restart() {
+    async restart(meanwhile = async () => undefined) {
       await stop(server, "SIGKILL");
+      await meanwhile(folder);
       server = await start();
     },
     signal: (signal) => void server.kill(signal),

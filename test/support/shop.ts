@@ -5,11 +5,14 @@ import { join } from "node:path";
 import { applyTopology } from "../../nats/mod.ts";
 import { type Service, services } from "../../services/mod.ts";
 import { exampleOrder } from "../../tools/example_order.ts";
+import { flaggedAddress } from "../../tools/order_kinds.ts";
 import { portUses } from "../../tools/processes.ts";
-import { type Shop, type ShopOptions, startWholeShop } from "../../tools/supervisor.ts";
+import { guardStore } from "../../tools/store_memory.ts";
+import { type Shop, type ShopOptions, startShop, startWholeShop } from "../../tools/supervisor.ts";
 import { waitForWholeLedgers } from "../../tools/whole_ledgers.ts";
 import { providePGlite } from "./pglite.ts";
 import { freePorts } from "./ports.ts";
+import { mountSmallDisk, type SmallDisk } from "./small_disk.ts";
 import { until } from "./until.ts";
 
 /** `GET /orders/{id}`. */
@@ -33,8 +36,13 @@ export interface TestShop extends AsyncDisposable {
   /** Another one after each {@linkcode crash}. */
   readonly shop: Shop;
   readonly folder: string;
+  /** What the supervisor has reported, line by line. */
+  readonly reported: readonly string[];
+  /** What nats-server stores on, if the shop was opened with one of its own. */
+  readonly disk: SmallDisk | undefined;
   /**
-   * Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk.
+   * Kills everything at once, all that the supervisor keeps included, and starts the shop again on what is on the disk. What only
+   * looks on may not be ready by then.
    * @param meanwhile Called while nothing runs. Default: nothing.
    */
   crash(meanwhile?: () => Promise<void>): Promise<void>;
@@ -52,9 +60,7 @@ export interface TestShop extends AsyncDisposable {
   ends(id: string): Promise<OrderView>;
 }
 
-export { exampleOrder };
-
-export const flaggedAddress = { ...exampleOrder.shipping_address, line1: "1 Freight Forwarding Way" };
+export { exampleOrder, flaggedAddress };
 
 export const operator = { authorization: "Bearer dev" };
 
@@ -74,22 +80,30 @@ export async function openShop(
     replicas?: number;
     /** Whether analytics runs, on PGlite unless `DATABASE_URL` is set. Default false: no order waits for it. */
     analytics?: boolean;
+    /** Size of a disk for nats-server's store alone. Default: it shares the machine's. */
+    diskBytes?: number;
   } = {},
 ): Promise<TestShop> {
-  const { replicas = 1, analytics = false, ...differences } = options;
+  const { replicas = 1, analytics = false, diskBytes, ...differences } = options;
   const folder = await mkdtemp(join(tmpdir(), "shop-test-"));
+  const disk =
+    diskBytes === undefined ? undefined : mountSmallDisk(join(folder, "nats"), { bytes: diskBytes });
   if (analytics && environment.DATABASE_URL === undefined) await providePGlite(join(folder, "analytics"));
+  const reported: string[] = [];
+  let guard: AsyncDisposable | undefined;
+  const report = (line: string) => void reported.push(line);
   const started = analytics ? services : shopServices;
   const uses = portUses(started);
   const free = await freePorts(uses.length);
-  const open = () =>
-    startWholeShop({
+  const open = (start: typeof startShop) =>
+    start({
       dataDir: folder,
       ports: Object.fromEntries(uses.map(({ variable }, index) => [variable, free[index] as number])),
       services: started,
       prepare: async (operator) => {
         await applyTopology({ ...operator, replicas });
-        await waitForWholeLedgers(operator, { report: () => undefined });
+        await waitForWholeLedgers(operator, { report });
+        guard = await guardStore({ operator, file: join(folder, "seen.json"), report });
       },
       // The same few programs are started hundreds of times.
       environment: {
@@ -98,10 +112,10 @@ export async function openShop(
         ...environment,
       },
       logs: { file: join(folder, "shop.log") },
-      report: () => undefined,
+      report,
       ...differences,
     });
-  let shop = await open();
+  let shop = await open(startWholeShop);
 
   const call: TestShop["call"] = async (service, path, { method = "GET", body, headers } = {}) => {
     const response = await fetch(`${shop.url(service)}${path}`, {
@@ -133,16 +147,19 @@ export async function openShop(
       return shop;
     },
     folder,
+    disk,
+    reported,
     async crash(meanwhile = async () => undefined) {
       const names = [
         ...(differences.servers === undefined ? ["nats-server"] : []),
         ...started.map(({ name }) => name),
       ];
       const pids = names.flatMap((name) => shop.pid(name) ?? []);
+      await guard?.[Symbol.asyncDispose]();
       shop.close();
       await until("everything to be dead", () => !pids.some(runs));
       await meanwhile();
-      shop = await open();
+      shop = await open(startShop);
     },
     call,
     reaches,
@@ -168,7 +185,9 @@ export async function openShop(
       return answer.body.order_id;
     },
     async [Symbol.asyncDispose]() {
+      await guard?.[Symbol.asyncDispose]();
       await shop.shutdown();
+      disk?.[Symbol.dispose]();
       await rm(folder, { recursive: true, force: true });
     },
   };

@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shop/order/v1/order_created.proto.
  */
 export const file_shop_order_v1_order_created: GenFile = /*@__PURE__*/
-  fileDesc("CiFzaG9wL29yZGVyL3YxL29yZGVyX2NyZWF0ZWQucHJvdG8SDXNob3Aub3JkZXIudjEiXQoMT3JkZXJDcmVhdGVkEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchIUCgxyZXF1ZXN0X2hhc2gYAiABKAkSEgoKYXR0ZW1wdF9pZBgDIAEoCWIGcHJvdG8z", [file_shop_order_v1_order]);
+  fileDesc("CiFzaG9wL29yZGVyL3YxL29yZGVyX2NyZWF0ZWQucHJvdG8SDXNob3Aub3JkZXIudjEifAoMT3JkZXJDcmVhdGVkEiMKBW9yZGVyGAEgASgLMhQuc2hvcC5vcmRlci52MS5PcmRlchIUCgxyZXF1ZXN0X2hhc2gYAiABKAkSEgoKYXR0ZW1wdF9pZBgDIAEoCRIdChVpZF9zZWNyZXRfZmluZ2VycHJpbnQYBCABKAxiBnByb3RvMw", [file_shop_order_v1_order]);
 
 /**
  * order.created.<order>: a customer placed an order. Says nothing of who listens.
@@ -38,6 +38,13 @@ export type OrderCreated = Message<"shop.order.v1.OrderCreated"> & {
    * @generated from field: string attempt_id = 3;
    */
   attemptId: string;
+
+  /**
+   * Which secret the order's id was made with: the first 8 bytes of a hash of it. Empty in orders of older versions.
+   *
+   * @generated from field: bytes id_secret_fingerprint = 4;
+   */
+  idSecretFingerprint: Uint8Array;
 };
 
 /**

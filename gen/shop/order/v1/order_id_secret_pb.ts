@@ -13,8 +13,8 @@ export const file_shop_order_v1_order_id_secret: GenFile = /*@__PURE__*/
   fileDesc("CiNzaG9wL29yZGVyL3YxL29yZGVyX2lkX3NlY3JldC5wcm90bxINc2hvcC5vcmRlci52MSIfCg1PcmRlcklkU2VjcmV0Eg4KBnNlY3JldBgBIAEoDGIGcHJvdG8z");
 
 /**
- * order.id_secret.shop: what the ids of orders are made from, together with their idempotency keys. Made once, never
- * replaced: with another secret, the same key would be another order.
+ * order.id_secret.<copy>: what the ids of orders are made from, together with their idempotency keys. Made once, never
+ * replaced: with another secret, the same key would be another order. Stored twice, as `shop` and as `spare`.
  *
  * @generated from message shop.order.v1.OrderIdSecret
  */

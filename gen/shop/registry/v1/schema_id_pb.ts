@@ -13,7 +13,7 @@ export const file_shop_registry_v1_schema_id: GenFile = /*@__PURE__*/
   fileDesc("CiBzaG9wL3JlZ2lzdHJ5L3YxL3NjaGVtYV9pZC5wcm90bxIQc2hvcC5yZWdpc3RyeS52MSIWCghTY2hlbWFJZBIKCgJpZBgBIAEoBWIGcHJvdG8z");
 
 /**
- * Key `guid.<guid>` of the bucket SCHEMAS: the id of a schema. Key `last_id.schema`: the last id that was given away.
+ * Key `guid.<guid>` of the bucket SCHEMAS: the id of a schema.
  *
  * @generated from message shop.registry.v1.SchemaId
  */

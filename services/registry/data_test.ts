@@ -1,0 +1,32 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { applyTopology, orMissing, SCHEMAS_STREAM } from "../../nats/mod.ts";
+import { type Client, type NatsServer, silent, startNats } from "../../test/support/mod.ts";
+import { RegistryData } from "./data.ts";
+
+let nats: NatsServer;
+let client: Client;
+beforeAll(async () => {
+  nats = await startNats();
+  client = await nats.connect();
+  await applyTopology({ servers: nats.url });
+});
+afterAll(() => nats[Symbol.asyncDispose]());
+
+describe("RegistryData", () => {
+  it("is whole once there is a schema, and not any more when they are lost", async () => {
+    const said: string[] = [];
+    const log = { ...silent, warn: (_: object, text: string) => void said.push(text) };
+    const data = new RegistryData({ ...client, log });
+    await data.look();
+    expect(data.whole).toBe(false);
+    expect(said).toEqual(["no schema is registered yet"]);
+    await client.js.publish("$KV.SCHEMAS.schema.1");
+    await data.look();
+    expect(data.whole).toBe(true);
+    await orMissing(client.jsm.streams.delete(SCHEMAS_STREAM));
+    await applyTopology({ servers: nats.url });
+    await data.look();
+    expect(data.whole).toBe(false);
+    expect(said.at(-1)).toContain("KV_SCHEMAS: it was made at");
+  });
+});

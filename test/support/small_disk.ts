@@ -1,0 +1,30 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** A file system of its own size, in memory: what is written there is gone with the machine and not with a process. */
+export interface SmallDisk extends Disposable {
+  /** Takes all of the room that is left. */
+  fill(): void;
+  /** Gives back what was filled. */
+  clear(): void;
+}
+
+/**
+ * Mounts one at `folder`, which wants root and Linux.
+ * @throws {Error} If this process may not mount.
+ */
+export function mountSmallDisk(folder: string, { bytes }: { bytes: number }): SmallDisk {
+  mkdirSync(folder, { recursive: true });
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", folder], { stdio: "pipe" });
+  const filler = join(folder, "filler");
+  return {
+    fill() {
+      const { bavail, bsize } = statfsSync(folder);
+      writeFileSync(filler, Buffer.alloc(bavail * bsize));
+    },
+    clear: () => rmSync(filler, { force: true }),
+    // Lazily: a server that is just being killed still has files open there.
+    [Symbol.dispose]: () => void execFileSync("umount", ["--lazy", folder], { stdio: "pipe" }),
+  };
+}
