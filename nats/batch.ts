@@ -106,11 +106,13 @@ export class Batch {
   }
 
   /**
-   * As early as it can be, behind what removes an earlier one. A schedule leaves its stream once it has fired, and the
+   * As early as it can be: behind the schedules that came before, and behind what removes an earlier one of it. A schedule leaves its stream once it has fired, and the
    * message that commits has to stay: it shows that the batch is whole.
    */
   #placeOfSchedule(subject: string): number {
-    return this.#slots.findLastIndex(({ message }) => message.cancels === subject) + 1;
+    const removal = this.#slots.findLastIndex(({ message }) => message.cancels === subject);
+    const first = this.#slots.findIndex(({ message }) => message.schedule === undefined);
+    return Math.max(removal + 1, first < 0 ? this.#slots.length : first);
   }
 
   /** A schedule that is set and removed in one batch is never set. */

@@ -88,15 +88,14 @@ describe("Batch", () => {
   it("never ends with a schedule, whose place is empty once it has fired", () => {
     const batch = new Batch();
     const schedule = { at: now, target: "test.alarm.a" };
-    batch.add([count(counter, "a", 1), message(timer, "a", {}, { schedule })], new Map(), { trace });
-    expect(batch.entries(sender, now).map(({ subject }) => subject)).toEqual([
-      "test.timer.a",
-      "test.counter.a",
-    ]);
-    expect([...batch.stored(12)].map(({ message, seq }) => [message.subject, seq])).toEqual([
-      ["test.timer.a", 11],
-      ["test.counter.a", 12],
-    ]);
+    for (const id of ["a", "b"]) {
+      batch.add([count(counter, id, 1), message(timer, id, {}, { schedule })], new Map(), { trace });
+    }
+    const subjects = ["test.timer.a", "test.timer.b", "test.counter.a", "test.counter.b"];
+    expect(batch.entries(sender, now).map(({ subject }) => subject)).toEqual(subjects);
+    expect([...batch.stored(14)].map(({ message, seq }) => [message.subject, seq])).toEqual(
+      subjects.map((subject, index) => [subject, 11 + index]),
+    );
   });
 
   it("tells the sequence of the last write of each subject", () => {

@@ -238,7 +238,10 @@ describe("meaningOf()", () => {
     };
     expect(await of("checkout.timer")).toMatchObject({ address: "checkout.timer.{id}", meaning: undefined });
     expect(await of("notification.mail")).toMatchObject({ parameters: ["order", "kind"] });
-    expect(await of("order.id_secret")).toMatchObject({ address: "order.id_secret.shop", parameters: [] });
+    expect(await of("order.id_secret")).toMatchObject({
+      address: "order.id_secret.{copy}",
+      parameters: ["copy"],
+    });
     expect(await of("order.idempotency_key")).toMatchObject({ parameters: ["sha256_of_the_key"] });
   });
 });
