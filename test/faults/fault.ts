@@ -25,3 +25,8 @@ export const always =
   "every order that was accepted exists once and has ended as it does without faults (I3, I5); money and stock balance " +
   "to the unit (I1, I2); each capture, refund, shipment and mail once (I4); batches are whole; nothing is left " +
   "unacknowledged; DEAD_LETTER is empty";
+
+/** What none of them tries. */
+export const untried =
+  "Not tried: a power cut (files that one may lose are removed instead), a disk that loses or changes what it has " +
+  "acknowledged, clocks that disagree, more than one machine, the real payment provider and mail servers.";

@@ -4,7 +4,7 @@ import { cpus, release, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { markdownTable } from "markdown-table";
 import { findNatsServer, projectFolder } from "../../tools/nats_server.mjs";
-import { always } from "./fault.ts";
+import { always, untried } from "./fault.ts";
 import type { Result } from "./runner.ts";
 
 const path = join(projectFolder, "docs", "faults.md");
@@ -50,7 +50,9 @@ After each test everything that is stored is read and audited: ${always}. On top
 
 How to read the table: *network* counts connections cut and messages dropped or held; *503* are requests that were told to
 come back, as they were until they were accepted; *p50*, *p99* and *longest* are from the first try to place an order to
-its end, with the faults, and with the two seconds that a review takes to expire; *batches* were checked to be whole.`;
+its end, with the faults, and with the two seconds that a review takes to expire; *batches* were checked to be whole.
+
+${untried}`;
 
 function part(results: readonly Result[], nodes: 1 | 3): string {
   const title = nodes === 1 ? "One server" : "Three servers, every stream on each of them";
