@@ -37,12 +37,8 @@ function commandsOf(heading: string): string[] {
 
 /** All blocks in one shell, which ends at the first command that fails. */
 async function run(blocks: readonly string[]) {
-  const environment = {
-    NATS_URL: shop.shop.natsUrl,
-    DATA_DIR: shop.folder,
-    ORDER_URL: shop.shop.url("order"),
-    FRAUD_URL: shop.shop.url("fraud"),
-  };
+  // All else is found there.
+  const environment = { DATA_DIR: shop.folder };
   const ran = await shell(`set -e\n${blocks.join("\n")}`, { environment });
   expect(ran.code, `${ran.out}\n${ran.err}`).toBe(0);
   return ran;
