@@ -268,6 +268,8 @@ const views: readonly ViewSpec[] = [
       .filter(({ stream }) => stream === name)
       .map(({ service }) => service),
   })),
+  // A registry without schemas has lost them if there are messages.
+  ...streams.map(({ name }) => ({ service: "registry", stream: name, info: true })),
   // What is counted is compared with what is there, and counted anew from the first message when a projection is rebuilt.
   ...streams.map(({ name }) => ({ service: "analytics", stream: name, messages: true, info: true })),
   // The monitor compares all ledgers, and sees who has read what.

@@ -13,13 +13,17 @@ beforeAll(async () => {
 afterAll(() => nats[Symbol.asyncDispose]());
 
 describe("RegistryData", () => {
-  it("is whole once there is a schema, and not any more when they are lost", async () => {
+  it("are whole where there is nothing yet, and lost where there are messages and no schemas", async () => {
     const said: string[] = [];
-    const log = { ...silent, warn: (_: object, text: string) => void said.push(text) };
+    const log = { ...silent, error: (_: object, text: string) => void said.push(text) };
     const data = new RegistryData({ ...client, log });
+    expect(data.whole).toBe(false);
+    await data.look();
+    expect(data.whole).toBe(true);
+    await client.js.publish("order.created.o1");
     await data.look();
     expect(data.whole).toBe(false);
-    expect(said).toEqual(["no schema is registered yet"]);
+    expect(said).toEqual([expect.stringContaining("there are messages and no schemas")]);
     await client.js.publish("$KV.SCHEMAS.schema.1");
     await data.look();
     expect(data.whole).toBe(true);
