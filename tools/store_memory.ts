@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { type Access, accessOptions, olderText, type Seen, StoreMemory, topology } from "../nats/mod.ts";
+import { StartError } from "./start_error.ts";
 
 /** A kill loses what was seen since the last look, and an older store is still noticed by what was seen before. */
 const LOOK_EVERY_MS = 5_000;
@@ -21,16 +22,18 @@ export interface GuardStoreOptions {
  * than that. Then this says so and what to do, and resolves once a person has accepted it: services would repeat what has an
  * effect outside the shop. Goes on looking until it is disposed of.
  *
+ * @throws {StartError} If the file cannot be read.
  * @throws {Error} If the servers do not answer.
  */
 export async function guardStore({ operator, file, report }: GuardStoreOptions): Promise<AsyncDisposable> {
+  const remembered = read(file);
   const connection = await connect({
     ...accessOptions(operator),
     name: "supervisor",
     maxReconnectAttempts: -1,
   });
   const jsm = await jetstreamManager(connection, { checkAPI: false });
-  const memory = new StoreMemory({ connection, jsm }, streams, read(file));
+  const memory = new StoreMemory({ connection, jsm }, streams, remembered);
   let told = false;
   const agrees = async (consequence = "") => {
     const older = await memory.look();
@@ -55,8 +58,18 @@ export async function guardStore({ operator, file, report }: GuardStoreOptions):
   };
 }
 
+/** @throws {StartError} If the file is damaged: nobody can tell then whether the store is older. */
 function read(file: string): readonly Seen[] {
-  return existsSync(file) ? (JSON.parse(readFileSync(file, "utf8")) as Seen[]) : [];
+  if (!existsSync(file)) return [];
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as Seen[];
+  } catch (cause) {
+    throw new StartError(
+      `Cannot read ${file}, which says what was seen of the store: ${(cause as Error).message}; ` +
+        "remove it if the store was not restored from a backup",
+      { cause },
+    );
+  }
 }
 
 /** Whole or not at all: half a file would be no memory. */
