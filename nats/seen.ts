@@ -36,6 +36,8 @@ export interface Acceptance {
 type Client = { connection: NatsConnection; jsm: JetStreamManager };
 
 const ACCEPTED = "accepted";
+/** Streams that a line names: as a rule it is all of them. */
+const MAX_NAMED = 2;
 
 function seenOf({ config, created, state }: StreamInfo): Seen {
   const { last_seq: seq, last_ts: storedAt } = state;
@@ -61,7 +63,9 @@ async function whyOlder(
 
 /** What is wrong and what to do, in a line. */
 export function olderText(older: readonly OlderStream[]): string {
-  const streams = older.map(({ stream, why }) => `${stream}: ${why}`).join("; ");
+  const named = older.slice(0, MAX_NAMED).map(({ stream, why }) => `${stream}: ${why}`);
+  const others = older.length > MAX_NAMED ? [`and ${older.length - MAX_NAMED} more`] : [];
+  const streams = [...named, ...others].join("; ");
   return (
     `this store is older than what was seen of it (${streams}). Stop, and restore a newer backup; or, if this is the newest, ` +
     `accept it: npm run ops -- restored accept`
