@@ -39,6 +39,9 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 10_000;
 const ANSWER_TIMEOUT_MS = 15_000;
 
+/** Times are read as text in one form, whatever the role, the database or the server has set for its people. */
+const SESSION = "-c datestyle=ISO -c intervalstyle=postgres -c timezone=UTC";
+
 /** Opens the database. Of a server that does not answer, only who asks something of it learns. */
 export function openDatabase<T>(options: DatabaseOptions): Promise<Database<T>> {
   const { url, log } = options;
@@ -53,6 +56,7 @@ async function openPostgres<T>(url: string, log: Log): Promise<Database<T>> {
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     keepAlive: true,
     statement_timeout: STATEMENT_TIMEOUT_MS,
+    options: SESSION,
     query_timeout: ANSWER_TIMEOUT_MS,
     types: {
       getTypeParser: ((oid: number, format?: "text" | "binary") => {

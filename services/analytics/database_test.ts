@@ -1,6 +1,7 @@
+import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { silent, until } from "../../test/support/mod.ts";
-import { startTestPostgres, type TestPostgres } from "../../test/support/postgres.ts";
+import { query, startTestPostgres, type TestPostgres } from "../../test/support/postgres.ts";
 import { isDatabaseDown, openDatabase } from "./database.ts";
 
 describe("isDatabaseDown()", () => {
@@ -24,6 +25,22 @@ describe("a database that several processes share", () => {
     postgres = await startTestPostgres();
   });
   afterAll(() => postgres[Symbol.asyncDispose]());
+
+  it("reads times the same way, whatever its role and the database have set", async () => {
+    const url = await postgres.createDatabase();
+    const name = new URL(url).pathname.slice(1);
+    await query(url, "ALTER ROLE CURRENT_USER SET datestyle = 'German, DMY'");
+    await query(url, `ALTER DATABASE "${name}" SET timezone = 'Asia/Kathmandu'`);
+    try {
+      await using database = await openDatabase<object>({ url, folder: "", log: silent });
+      const asked = sql<{ at: Date; day: string }>`
+        SELECT timestamptz '2026-02-03T23:30:00Z' AS at, (timestamptz '2026-02-03T23:30:00Z')::date AS day`;
+      const { rows } = await asked.execute(database.db);
+      expect(rows).toEqual([{ at: new Date("2026-02-03T23:30:00Z"), day: "2026-02-03" }]);
+    } finally {
+      await query(url, "ALTER ROLE CURRENT_USER RESET datestyle");
+    }
+  });
 
   it("has one writer, and the next one when that is gone; whoever asks twice waits once", async () => {
     const url = await postgres.createDatabase();
