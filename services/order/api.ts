@@ -1,10 +1,11 @@
 import { z } from "zod";
-import { Cents, Currency, type Operation, OrderId, oneOf, paging, Time } from "../../lib/mod.ts";
+import { Cents, Currency, type Operation, OrderId, oneOf, pageLimit, paging, Time } from "../../lib/mod.ts";
 import { orderStates } from "../../nats/mod.ts";
 import { IdempotencyKey, OrderBody } from "./request.ts";
 
 const DEFAULT_LIMIT = 20;
 const MAX_LIMIT = 100;
+const MAX_ITEMS = 1_000;
 
 /** An entry of an order's history, from 1. */
 export const LastEventId = z.string().regex(/^\d{0,9}$/);
@@ -82,11 +83,30 @@ export const placeOrder = {
   },
   problems: {
     400: ["idempotency-key-missing", "idempotency-key-malformed"],
-    409: ["request-in-flight"],
+    409: ["request-in-flight", "price-changed"],
     422: ["idempotency-key-reused", "unknown-sku", "mixed-currencies", "total-too-large"],
     429: ["too-many-requests"],
     503: ["store-nearly-full"],
   },
+} satisfies Operation;
+
+const Sku = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "Must be 1 to 64 letters, digits, - or _");
+
+const Item = z
+  .object({ sku: z.string(), unit_price_cents: Cents, currency: Currency })
+  .meta({ id: "Item", description: "What is on sale, and at which price orders are placed from now on" });
+export type Item = z.infer<typeof Item>;
+
+export const listItems = {
+  id: "listItems",
+  summary: "The catalogue by sku, as orders are priced by it; a moment old at most",
+  query: {
+    limit: pageLimit({ limit: MAX_LIMIT, max: MAX_ITEMS }),
+    cursor: Sku.optional().meta({
+      description: "The next_cursor of an earlier page: the sku that it ended with",
+    }),
+  },
+  answers: { 200: z.object({ items: z.array(Item), next_cursor: z.string().optional() }) },
 } satisfies Operation;
 
 export const listOrders = {

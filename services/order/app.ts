@@ -4,6 +4,7 @@ import { OpenLetters } from "../../nats/mod.ts";
 import * as api from "./api.ts";
 import { cancelRoute, findCancellation } from "./cancel.ts";
 import { type EventSource, eventsRoute } from "./events.ts";
+import { itemsRoute } from "./items.ts";
 import { listRoute } from "./list.ts";
 import { type PlaceSource, placeRoute } from "./place.ts";
 import { findOrder, toJson } from "./status.ts";
@@ -19,6 +20,7 @@ export function routes(app: Hono<Env>, given: Omit<Given, "letters"> & { rateLim
   const source: Given & { rateLimit?: RateLimit } = { ...given, letters };
   if (source.rateLimit !== undefined) app.on("POST", "/orders", limitRate(source.rateLimit));
   return app
+    .get("/items", described(api.listItems), itemsRoute(source))
     .post("/orders", described(api.placeOrder), placeRoute(source))
     .get("/orders", described(api.listOrders), listRoute(source))
     .get("/orders/:id", described(api.getOrder), async (context) => {

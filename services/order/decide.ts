@@ -15,7 +15,7 @@ import {
   orderCreated,
 } from "../../nats/contracts/mod.ts";
 import type { Decision, Handler, View } from "../../nats/mod.ts";
-import type { OrderRequest } from "./request.ts";
+import { MAX_TOTAL_CENTS, type OrderRequest } from "./request.ts";
 
 export type Order = MessageShape<typeof OrderSchema>;
 export type CancelRequest = MessageShape<typeof OrderCancelRequestedSchema>;
@@ -36,9 +36,6 @@ const price: Handler<typeof ItemPricedSchema> = {
 };
 
 export const handlers = [price] as const;
-
-/** Eleven digits of cents: what is above is a mistake, and no provider takes it. */
-export const MAX_TOTAL_CENTS = 99_999_999_999n;
 
 /** What the shell knows of a request besides its body. */
 export interface Placing {
@@ -65,7 +62,8 @@ export type Placed =
   | { kind: "key_reused" }
   | { kind: "unknown_sku"; skus: string[] }
   | { kind: "mixed_currencies"; currencies: string[] }
-  | { kind: "total_too_large"; totalCents: bigint };
+  | { kind: "total_too_large"; totalCents: bigint }
+  | { kind: "price_changed"; expectedCents: number; totalCents: bigint; currency: string };
 
 /** All that {@linkcode placeOrder} reads and writes. */
 export function placingKeys({ lines }: OrderRequest, { orderId }: Placing): Key[] {
@@ -97,6 +95,10 @@ export function placeOrder(view: View, request: OrderRequest, placing: Placing):
   const lines = known.map((item, index) => priceLine(item, request.lines[index]?.quantity ?? 0));
   const totalCents = lines.reduce((sum, line) => sum + line.unitPriceCents * BigInt(line.quantity), 0n);
   if (totalCents > MAX_TOTAL_CENTS) return nothing({ kind: "total_too_large", totalCents });
+  const { expected_total_cents: expectedCents } = request;
+  if (expectedCents !== undefined && BigInt(expectedCents) !== totalCents) {
+    return nothing({ kind: "price_changed", expectedCents, totalCents, currency });
+  }
 
   const address = request.shipping_address;
   const created = message(orderCreated, orderId, {

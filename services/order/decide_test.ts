@@ -50,6 +50,16 @@ describe("placeOrder()", () => {
     });
   });
 
+  it("takes an order at the total that its customer was shown, and none at another", () => {
+    const shown = (expected_total_cents: number) => ({ ...request({ mug: 2 }), expected_total_cents });
+    expect(placeOrder(shop(), shown(2_400), placing).result).toMatchObject({ kind: "accepted" });
+    expect(placeOrder(shop(), shown(2_399), placing)).toEqual({
+      messages: [],
+      result: { kind: "price_changed", expectedCents: 2_399, totalCents: 2_400n, currency: "EUR" },
+    });
+    expect(placeOrder(shop(), shown(0), placing).result).toMatchObject({ kind: "price_changed" });
+  });
+
   it("names every key that it reads and writes", () => {
     const { messages } = placeOrder(shop(), request({ mug: 1 }), placing);
     const keys = placingKeys(request({ mug: 1 }), placing).map(({ subject }) => subject);

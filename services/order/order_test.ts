@@ -104,6 +104,29 @@ describe("POST /orders", () => {
     expect(await shop.messages()).toBe(before);
   });
 
+  it("refuses an order that comes to another total than its customer was shown, and takes the corrected one", async () => {
+    const price = Number(await priceOf("mug"));
+    const headers = { "idempotency-key": "shown" };
+    const before = await shop.messages();
+    const lines = [{ sku: "mug", quantity: 2 }];
+    const answer = await shop.post({ ...body, lines, expected_total_cents: price }, headers);
+    expect(answer.status).toBe(409);
+    expect(await answer.json()).toMatchObject({
+      type: "urn:problem:shop:price-changed",
+      expected_total_cents: price,
+      total_cents: 2 * price,
+      currency: "EUR",
+    });
+    expect(await shop.messages()).toBe(before);
+    const corrected = { ...body, lines, expected_total_cents: 2 * price };
+    expect((await shop.post(corrected, headers)).status).toBe(202);
+    // Whatever the price is by then, the same request gets the same answer.
+    await shop.price("mug", BigInt(price + 1));
+    await until("the new price", async () => (await priceOf("mug")) === BigInt(price + 1));
+    expect(await (await shop.post(corrected, headers)).json()).toMatchObject({ total_cents: 2 * price });
+    expect((await shop.post({ ...body, lines, expected_total_cents: 1 }, headers)).status).toBe(422);
+  });
+
   it("makes one order of fifty requests at once with one key", async () => {
     const before = await shop.messages();
     const headers = { "idempotency-key": "fifty" };
@@ -311,6 +334,31 @@ describe("the catalogue", () => {
     await until("the second price", async () => (await priceOf("lamp")) === 200n);
     const answer = await shop.post({ ...body, lines: [{ sku: "lamp", quantity: 3 }] });
     expect(await answer.json()).toMatchObject({ total_cents: 600 });
+  });
+
+  it("is shown by sku, page by page, at the latest prices", async () => {
+    await shop.price("lamp", 300n);
+    await until("the third price", async () => (await priceOf("lamp")) === 300n);
+    const page = async (query: string) => {
+      const answer = await shop.app.request(`/items${query}`);
+      return (await answer.json()) as { items: { sku: string }[]; next_cursor?: string };
+    };
+    const all = await page("");
+    expect(all.items).toContainEqual({ sku: "lamp", unit_price_cents: 300, currency: "EUR" });
+    const skus = all.items.map(({ sku }) => sku);
+    expect(skus).toEqual(skus.toSorted());
+    expect(new Set(skus).size).toBe(skus.length);
+    const paged: string[] = [];
+    for (let cursor: string | undefined = "-"; cursor !== undefined; ) {
+      const { items, next_cursor }: Awaited<ReturnType<typeof page>> = await page(
+        `?limit=2&cursor=${cursor}`,
+      );
+      paged.push(...items.map(({ sku }) => sku));
+      cursor = next_cursor;
+    }
+    expect(paged).toEqual(skus);
+    expect((await shop.app.request("/items?limit=0")).status).toBe(400);
+    expect((await shop.app.request("/items?cursor=a%20b")).status).toBe(400);
   });
 
   it("keeps orders and prices when the server is restarted", async () => {

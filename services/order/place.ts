@@ -4,9 +4,9 @@ import type { Context } from "hono";
 import { type Env, Problem, readBody, requestDeadline } from "../../lib/mod.ts";
 import { orderCreated, subjectOf } from "../../nats/mod.ts";
 import * as api from "./api.ts";
-import { MAX_TOTAL_CENTS, type Order, type Placed, type Placing, placeOrder, placingKeys } from "./decide.ts";
+import { type Order, type Placed, type Placing, placeOrder, placingKeys } from "./decide.ts";
 import type { OrderIds } from "./order_id.ts";
-import { hashRequest, type OrderRequest, readIdempotencyKey } from "./request.ts";
+import { hashRequest, MAX_TOTAL_CENTS, type OrderRequest, readIdempotencyKey } from "./request.ts";
 import { justCreated, type Source, toJson } from "./status.ts";
 
 export interface PlaceSource extends Source {
@@ -98,6 +98,15 @@ function refusal(placed: Exclude<Placed, { kind: "accepted" | "replayed" }>): Pr
         title: "Total too large",
         detail: `The order comes to ${placed.totalCents} cents: ${MAX_TOTAL_CENTS} is the most`,
       });
+    case "price_changed": {
+      const { expectedCents: expected_total_cents, currency } = placed;
+      const total_cents = Number(placed.totalCents);
+      return new Problem(409, "price-changed", {
+        title: "Another price",
+        detail: `The order comes to ${total_cents} cents (${currency}) and not to ${expected_total_cents}. Nothing was stored`,
+        extra: { expected_total_cents, total_cents, currency },
+      });
+    }
     default:
       return placed satisfies never;
   }

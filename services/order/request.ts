@@ -49,7 +49,10 @@ const Address = z.strictObject({
   country: z.string().regex(/^[A-Z]{2}$/, "Must be an ISO 3166-1 alpha-2 code"),
 });
 
-/** The body of `POST /orders`. It has no prices: a client that sends one is told so. */
+/** Eleven digits of cents: what is above is a mistake, and no provider takes it. */
+export const MAX_TOTAL_CENTS = 99_999_999_999;
+
+/** The body of `POST /orders`. Prices are the catalogue's. What a customer was shown can be said, and is compared. */
 export const OrderBody = z
   .strictObject({
     customer: z.strictObject({
@@ -62,6 +65,10 @@ export const OrderBody = z
     shipping_address: Address.optional(),
     shipping_priority: z.enum(["standard", "express"]).default("standard"),
     payment_token: z.string().regex(/^[\x21-\x7e]{1,255}$/, "Must be 1 to 255 printable ASCII characters"),
+    expected_total_cents: z.int().min(0).max(MAX_TOTAL_CENTS).optional().meta({
+      description:
+        "What the customer was shown: an order that comes to another total is refused. Default: any",
+    }),
   })
   .refine((body) => body.customer.plan === "trial" || body.shipping_address !== undefined, {
     path: ["shipping_address"],
@@ -84,6 +91,7 @@ type EveryField<T> = T extends readonly (infer U)[]
  */
 export function hashRequest(request: OrderRequest): string {
   const { customer, lines, payment_token, shipping_address: address, shipping_priority } = request;
+  const { expected_total_cents } = request;
   const sorted = {
     customer: { email: customer.email, id: customer.id, plan: customer.plan },
     lines: lines.map(({ quantity, sku }) => ({ quantity, sku })).sort((a, b) => (a.sku < b.sku ? -1 : 1)),
@@ -97,6 +105,7 @@ export function hashRequest(request: OrderRequest): string {
       postal_code: address.postal_code,
     },
     shipping_priority,
+    expected_total_cents,
   } satisfies EveryField<OrderRequest>;
   return hash("sha256", JSON.stringify(sorted), "base64url");
 }

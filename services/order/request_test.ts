@@ -133,6 +133,12 @@ describe("OrderBody", () => {
 describe("hashRequest()", () => {
   const hash = (content: unknown) => hashRequest(OrderBody.parse(content));
 
+  it("is what it was before a request could say what it should come to, unless it does", () => {
+    expect(hash(body)).toBe(hash({ ...body, expected_total_cents: undefined }));
+    expect(hash({ ...body, expected_total_cents: 1 })).not.toBe(hash(body));
+    expect(hash({ ...body, expected_total_cents: 1 })).not.toBe(hash({ ...body, expected_total_cents: 2 }));
+  });
+
   it("is the same for the same wish in other words", () => {
     const { payment_token, lines: _, ...rest } = body;
     const once = {
