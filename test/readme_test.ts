@@ -114,14 +114,17 @@ describe("README.md, word for word but for the ports", () => {
     expect(JSON.parse(stdout)).toMatchObject({ order_id: id, status: "approved" });
   });
 
-  it("counts the orders", async () => {
-    const curl = toFreePorts(commands.find((command) => command.includes("/summary")) ?? "");
-    // It only looks on: the shop opens without it.
-    await until("analytics", () => output.includes("analytics is ready"), { timeoutMs: READY_MS });
-    await until("one to be counted as completed", async () => {
-      return JSON.parse((await run(curl)).stdout).orders.completed > 0;
-    });
-  });
+  it(
+    "counts the orders",
+    async () => {
+      const curl = toFreePorts(commands.find((command) => command.includes("/summary")) ?? "");
+      // It only looks on: the shop opens without it.
+      await until("analytics", () => output.includes("analytics is ready"), { timeoutMs: READY_MS });
+      const isCounted = async () => JSON.parse((await run(curl)).stdout).orders.completed > 0;
+      await until("one to be counted as completed", isCounted, { timeoutMs: READY_MS });
+    },
+    2 * READY_MS,
+  );
 
   it("is found by the operator's commands, which are told its folder and nothing else", async () => {
     const { stdout } = await run("node ops/main.ts lag --json", {
