@@ -7,6 +7,7 @@ import { backoffMs, pause } from "./pause.ts";
 import { MAX_BATCH, type Projection, type ReadProjectedOptions } from "./projection.ts";
 import { ProjectorSession } from "./projector_session.ts";
 import { PULL_EXPIRES_MS } from "./pulls.ts";
+import { isOtherMoment } from "./seen.ts";
 
 export interface ProjectorOptions {
   service: string;
@@ -169,10 +170,10 @@ export class Projector implements AsyncDisposable {
     // One that was removed since says nothing.
     const message =
       storedAt && position > 0 ? await this.#jsm.direct.getMessage(stream, { seq: position }) : null;
-    if (message !== null && message.time.getTime() !== storedAt?.getTime()) {
+    if (message !== null && storedAt !== undefined && isOtherMoment(message.time, storedAt)) {
       throw new ProjectionAheadError(
         `Cannot go on with ${stream}: its message ${position} was stored at ${message.time.toISOString()}, and one of ` +
-          `${storedAt?.toISOString()} is counted; was it restored from a backup? Rebuild the projection`,
+          `${storedAt.toISOString()} is counted; was it restored from a backup? Rebuild the projection`,
       );
     }
     await this.#jsm.consumers.reset(stream, name, position + 1);

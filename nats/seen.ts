@@ -57,8 +57,16 @@ async function whyOlder(
   if (seen.seq === 0) return undefined;
   // Messages may be removed, such as timers. Those that are there stay what they are.
   const message = await jsm.direct.getMessage(seen.stream, { seq: seen.seq });
-  if (message === null || message.time.getTime() === Date.parse(seen.storedAt)) return undefined;
+  if (message === null || !isOtherMoment(message.time, new Date(seen.storedAt))) return undefined;
   return `message ${seen.seq} was stored at ${message.time.toISOString()}, and one of ${seen.storedAt} was seen`;
+}
+
+/**
+ * Whether a message that was stored at `a` is another one than that of `b`. The client reads a moment now from nanoseconds, as a
+ * number that has no room for all of them, and now from text: they may differ by a millisecond.
+ */
+export function isOtherMoment(a: Date, b: Date): boolean {
+  return Math.abs(a.getTime() - b.getTime()) > 1;
 }
 
 /** What is wrong and what to do, in a line. */

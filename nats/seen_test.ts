@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Client, type NatsServer, startNats, until } from "../test/support/mod.ts";
 import { applyTopology } from "./apply.ts";
-import { acceptRestore, olderText, StoreMemory } from "./seen.ts";
+import { acceptRestore, isOtherMoment, olderText, StoreMemory } from "./seen.ts";
 import { RESTORES } from "./topology.ts";
 
 const topology = {
@@ -89,5 +89,15 @@ describe("StoreMemory", () => {
     expect(await look(memory)).toEqual([
       { stream: "TEST", why: expect.stringMatching(/^it was made at .*, and not at /) },
     ]);
+  });
+});
+
+describe("isOtherMoment()", () => {
+  it("puts up with what the client loses of a moment", () => {
+    const at = new Date("2026-01-01T00:00:00.100Z");
+    expect(isOtherMoment(at, at)).toBe(false);
+    expect(isOtherMoment(at, new Date(at.getTime() + 1))).toBe(false);
+    expect(isOtherMoment(at, new Date(at.getTime() - 1))).toBe(false);
+    expect(isOtherMoment(at, new Date(at.getTime() + 2))).toBe(true);
   });
 });
