@@ -4,7 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { runOps } from "../../ops/program.ts";
 import { collect } from "../../ops/testing.ts";
 import { shopServices, until } from "../support/mod.ts";
-import type { Extent, Fault } from "./fault.ts";
+import type { Fault } from "./fault.ts";
 import { stopInHalfBatch, streamFolder } from "./half_batch_watch.ts";
 import { underLoad } from "./load.ts";
 import type { World } from "./world.ts";
@@ -14,6 +14,8 @@ const streams = ["CHECKOUT", "INVENTORY", "PAYMENT"] as const;
 /** How often each of them is hit in each round of a whole run. */
 const TIMES = 10;
 const FIND_MS = 30_000;
+/** Of every kind one. */
+const ORDERS_A_TURN = 10;
 
 /**
  * While orders are placed, kills everything in the middle of a batch, in each stream in turn, and starts the shop again.
@@ -25,7 +27,6 @@ const FIND_MS = 30_000;
  */
 async function killInHalfBatches(
   world: World,
-  extent: Extent,
   options: {
     times: number;
     stopped?: () => Promise<void>;
@@ -41,8 +42,9 @@ async function killInHalfBatches(
     mend = async () => [],
   } = options;
   const wrong: string[] = [];
-  await underLoad(world, extent, async () => {
-    for (const stream of Array.from({ length: times }, () => streams).flat()) {
+  for (const stream of Array.from({ length: times }, () => streams).flat()) {
+    // Orders anew each time: however often it is done, there are some to hit.
+    await underLoad(world, { orders: ORDERS_A_TURN }, async () => {
       const pid = shop.shop.pid("nats-server");
       if (pid === undefined) throw new Error("Cannot watch nats-server: it does not run");
       const stopped = await stopInHalfBatch({ pid, store: storeOf(world), stream }, { timeoutMs: FIND_MS });
@@ -51,8 +53,8 @@ async function killInHalfBatches(
       tally.kills += 1 + shopServices.length;
       const [mended] = await Promise.all([mend(stream), shop.crash(() => lose(stream))]);
       wrong.push(...mended);
-    }
-  });
+    });
+  }
   return wrong;
 }
 
@@ -62,7 +64,7 @@ const halfBatch: Fault = {
   passes: "each of these batches is whole when the server has started again",
   world: {},
   run: (world, extent) =>
-    killInHalfBatches(world, extent, { times: extent.rounds === 1 ? 1 : TIMES * extent.rounds }),
+    killInHalfBatches(world, { times: extent.rounds === 1 ? 1 : TIMES * extent.rounds }),
 };
 
 const tornCommit: Fault = {
@@ -71,7 +73,7 @@ const tornCommit: Fault = {
   passes: "nobody works on half a commit, and the shop opens once it is removed",
   world: {},
   run: (world, extent) =>
-    killInHalfBatches(world, extent, {
+    killInHalfBatches(world, {
       times: extent.rounds,
       lose: (stream) => rm(join(streamFolder(storeOf(world), stream), "batches"), { recursive: true }),
       mend: async (stream) => {
@@ -97,7 +99,7 @@ const fullInHalfBatch: Fault = {
     "nats-server is not started on a full disk, and each of these batches is whole when it has started again",
   world: { diskBytes: DISK_BYTES },
   run: (world, extent) =>
-    killInHalfBatches(world, extent, {
+    killInHalfBatches(world, {
       times: extent.rounds === 1 ? 1 : TIMES * extent.rounds,
       stopped: async () => {
         world.shop.disk?.fill();
