@@ -6,25 +6,28 @@ import { type Env, readQuery } from "../../lib/mod.ts";
 import { catalogueItem, type Ledger, MAX_PAGE, viewPage } from "../../nats/mod.ts";
 import * as api from "./api.ts";
 
+interface ItemSource {
+  jsm: JetStreamManager;
+  ledger: Ledger;
+}
+
 /**
  * The service's copy of the catalogue, for lists: kept in memory, and brought up to date before each answer by what was stored
  * since. A moment old at most; orders are priced by what the leader has.
  */
 class Catalogue {
-  readonly #jsm: JetStreamManager;
-  readonly #stream: string;
+  readonly #source: ItemSource;
   readonly #items = new Map<string, MessageShape<typeof CatalogueItemSchema>>();
   #from = 1;
   #reading: Promise<void> | undefined;
 
-  constructor(jsm: JetStreamManager, stream: string) {
-    this.#jsm = jsm;
-    this.#stream = stream;
+  constructor(source: ItemSource) {
+    this.#source = source;
   }
 
   /** By sku, those behind `after`. */
   async items(after = ""): Promise<api.Item[]> {
-    // Whoever asks meanwhile is told the same, which is as old as their question at most by the time that it takes.
+    // Requests that come meanwhile share this reading.
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined;
     });
@@ -40,8 +43,9 @@ class Catalogue {
   }
 
   async #read(): Promise<void> {
+    const { jsm, ledger } = this.#source;
     for (;;) {
-      const page = await viewPage(this.#jsm, this.#stream, catalogueItem, {
+      const page = await viewPage(jsm, ledger.stream, catalogueItem, {
         from: this.#from,
         limit: MAX_PAGE,
       });
@@ -55,14 +59,8 @@ class Catalogue {
 }
 
 /** `GET /items`: what is on sale, so that a client can show what an order will come to. */
-export function itemsRoute({
-  jsm,
-  ledger,
-}: {
-  jsm: JetStreamManager;
-  ledger: Ledger;
-}): (context: Context<Env>) => Promise<Response> {
-  const catalogue = new Catalogue(jsm, ledger.stream);
+export function itemsRoute(source: ItemSource): (context: Context<Env>) => Promise<Response> {
+  const catalogue = new Catalogue(source);
   return async (context) => {
     const { limit, cursor } = readQuery(context.req.query(), api.listItems.query);
     const found = await catalogue.items(cursor);
