@@ -2,6 +2,8 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { JetStreamManager, StoredMsg } from "@nats-io/jetstream";
 import type { MsgHdrs } from "@nats-io/transport-node";
 import { type Contract, decode, splitSubject, topology } from "../../../nats/mod.ts";
+import { orUnavailable } from "../streams.ts";
+import { until } from "../until.ts";
 
 /** A message as its stream holds it. */
 export interface Stored {
@@ -23,6 +25,7 @@ export type Ledgers = Readonly<Record<string, readonly Stored[]>>;
 
 /** The server's limit for one Direct Get. */
 const PAGE = 1_000;
+const PATIENCE_MS = 60_000;
 
 /** Reads all streams of the shop from beginning to end. */
 export async function readLedgers(jsm: JetStreamManager): Promise<Ledgers> {
@@ -34,20 +37,28 @@ export async function readLedgers(jsm: JetStreamManager): Promise<Ledgers> {
 async function readStream(jsm: JetStreamManager, stream: string): Promise<Stored[]> {
   const all: Stored[] = [];
   for (let from = 1; ; ) {
-    const page: Stored[] = [];
-    const batch = await jsm.direct.getBatch(stream, { seq: from, next_by_subj: ">", batch: PAGE });
-    try {
-      for await (const { seq, subject, time, header, data } of batch as AsyncIterable<StoredMsg>) {
-        page.push({ seq, subject, time, headers: header, data });
-      }
-    } catch (cause) {
-      if (!(cause instanceof Error && "code" in cause && cause.code === 404)) throw cause;
-    }
+    // What was broken may have been the server, which has other things to do for a while.
+    const page = await until(`messages of ${stream}`, () => orUnavailable(readPage(jsm, stream, from)), {
+      timeoutMs: PATIENCE_MS,
+    });
     all.push(...page);
     const last = page.at(-1);
     if (last === undefined) return all;
     from = last.seq + 1;
   }
+}
+
+async function readPage(jsm: JetStreamManager, stream: string, from: number): Promise<Stored[]> {
+  const page: Stored[] = [];
+  const batch = await jsm.direct.getBatch(stream, { seq: from, next_by_subj: ">", batch: PAGE });
+  try {
+    for await (const { seq, subject, time, header, data } of batch as AsyncIterable<StoredMsg>) {
+      page.push({ seq, subject, time, headers: header, data });
+    }
+  } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause && cause.code === 404)) throw cause;
+  }
+  return page;
 }
 
 /** What was said under one contract, by whom it is about, in stream order. */
