@@ -75,7 +75,7 @@ export function createMetrics(service: string): Metrics {
     }),
     retries: new Counter({
       name: "shop_retries_total",
-      help: "Messages that were given back to come again later: their handler asked for it (retry) or failed (error)",
+      help: "Messages that come again later: their handler asked for it (retry), stored that they wait for somebody outside the shop (wait), or failed (error)",
       labelNames: ["subject", "outcome"],
       registers,
     }),
@@ -138,6 +138,9 @@ export function observeCommit(
   if (outcome === "conflict") metrics.conflicts.inc();
 }
 
+/** Outcomes of a delivery after which its message comes again. */
+const RETRIED: readonly string[] = ["retry", "wait", "error"];
+
 /**
  * Sets what counts deliveries to 0 for what the service takes.
  * @returns The subject to count a message under: its own if it is one of these, and one for all others.
@@ -150,7 +153,7 @@ export function knownSubjects(
   for (const subject of [...subjects, OTHER]) {
     deliverySeconds.zero({ subject, outcome: "done" });
     redeliveries.inc({ subject }, 0);
-    for (const outcome of ["retry", "error"]) retries.inc({ subject, outcome }, 0);
+    for (const outcome of RETRIED) retries.inc({ subject, outcome }, 0);
     parked.inc({ subject }, 0);
     unreadable.inc({ subject }, 0);
   }
@@ -164,7 +167,7 @@ export function observeDelivery(
   const { subject, outcome, redelivered, ms } = delivery;
   metrics.deliverySeconds.observe({ subject, outcome }, ms / 1000);
   if (redelivered) metrics.redeliveries.inc({ subject });
-  if (outcome === "retry" || outcome === "error") metrics.retries.inc({ subject, outcome });
+  if (RETRIED.includes(outcome)) metrics.retries.inc({ subject, outcome });
   if (outcome === "dead") metrics.parked.inc({ subject });
 }
 

@@ -13,6 +13,7 @@ import {
   ledgerOf,
   Processor,
   startCheck,
+  type WaitingContracts,
 } from "../nats/mod.ts";
 import { type CommonConfig, StartError } from "./config.ts";
 import { Faults } from "./faults.ts";
@@ -159,8 +160,15 @@ async function connectAs(name: string, config: CommonConfig, log: Logger): Promi
   }
 }
 
-/** Starts to handle what the service's consumers of the topology deliver. */
-export function consume(service: Service, handlers: readonly AnyHandler[]): void {
+/**
+ * Starts to handle what the service's consumers of the topology deliver.
+ * @param options.waiting Where messages wait for somebody outside the shop. Default: none do.
+ */
+export function consume(
+  service: Service,
+  handlers: readonly AnyHandler[],
+  { waiting }: { waiting?: WaitingContracts } = {},
+): void {
   const { name, log, metrics, tracing, faults, connection, ledger, gate, opened } = service;
   const known = knownSubjects(
     metrics,
@@ -171,6 +179,7 @@ export function consume(service: Service, handlers: readonly AnyHandler[]): void
       service: name,
       consumers: consumersOf(name),
       handlers,
+      waiting,
       log,
       opened,
       readable: gate.readable,

@@ -15,6 +15,9 @@ const others = new Set([
   "inventory.item_priced",
 ]);
 
+/** Streams of which some subjects have a kind behind the order's id. */
+const WITH_KINDS = new Set(["PAYMENT", "NOTIFICATION"]);
+
 /** The order that a message is about, and its kind; undefined if it is about none. A mail's kind is part of it. */
 export function aboutOrder(subject: string): { orderId: string; kind: string } | undefined {
   const { prefix, id } = splitSubject(subject);
@@ -51,7 +54,7 @@ export function readAboutOrder(
     ledgers.map(async ({ name, prefix }) => {
       const subjects = [
         `${prefix}.*.${orderId}`,
-        ...(name === "NOTIFICATION" ? [`${prefix}.*.${orderId}.*`] : []),
+        ...(WITH_KINDS.has(name) ? [`${prefix}.*.${orderId}.*`] : []),
       ];
       const found = await Promise.all(
         subjects.map((subject) => readAll(connection, name, { subject, limit })),

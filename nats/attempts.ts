@@ -2,11 +2,13 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { JsMsg } from "@nats-io/jetstream";
 import { type ConsumerName, nameOf } from "./consumer_name.ts";
 import { splitSubject } from "./contracts/contract.ts";
+import { counted } from "./counted.ts";
 import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import type { Incoming } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { isUnavailable } from "./link.ts";
 import { backoffMs } from "./pause.ts";
+import { type Postponing, postpone } from "./postpone.ts";
 import { FORGED, type MessageRead, type Readable, readMessage } from "./read_message.ts";
 import type { Place } from "./replays.ts";
 import { fieldsOf, finish, parkAway, type Settling } from "./settle.ts";
@@ -14,6 +16,7 @@ import { failWith, inEffectSpan } from "./spans.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
 import type { Tracer } from "./tracer.ts";
 import { Turns } from "./turns.ts";
+import { Waiting, type WaitingContracts } from "./waiting.ts";
 
 export interface AttemptsOptions extends Settling {
   readonly ledger: Ledger;
@@ -23,6 +26,8 @@ export interface AttemptsOptions extends Settling {
   readonly stopping: AbortSignal;
   /** Aborts when no more work is done. */
   readonly stopped: AbortSignal;
+  /** Default: no handler answers with `wait`. */
+  readonly waiting?: WaitingContracts | undefined;
   readonly readable?: Readable | undefined;
   readonly disturb?: ((signal: AbortSignal) => Promise<void>) | undefined;
   readonly now?: (() => Date) | undefined;
@@ -30,10 +35,13 @@ export interface AttemptsOptions extends Settling {
 }
 
 /**
- * What became of a delivery: `done`, `dead` and `replayed` (before, and not handled again) are acknowledged; `retry` was
- * asked for by its handler, `error` failed, and `stopped` was given back by a process that ends. Those come again.
+ * What became of a delivery: `done`, `wait` (stored as waiting), `dead` and `replayed` (before, and not handled again) are
+ * acknowledged; `retry` was asked for by its handler, `error` failed, and `stopped` was given back by a process that ends. Those
+ * come again.
  */
-export type AttemptOutcome = "done" | "dead" | "replayed" | "retry" | "error" | "stopped";
+export type AttemptOutcome = "done" | "wait" | "dead" | "replayed" | "retry" | "error" | "stopped";
+
+const done: Outcome = { kind: "done", messages: [] };
 
 /** A handler that throws this often for one message is not going to stop. */
 export const MAX_THROWS = 5;
@@ -48,6 +56,8 @@ export class Attempts {
   readonly #once: ReadonlySet<string>;
   readonly #throws = new Map<string, number>();
   readonly #turns = new Turns();
+  /** How many effects of each handler are under way. */
+  readonly #underWay = new Map<AnyHandler, number>();
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -73,7 +83,8 @@ export class Attempts {
     }
     try {
       const outcome = await this.#handle(incoming, place);
-      if (outcome === "done" || outcome === "dead") this.#throws.delete(idOf(incoming.msg));
+      if (outcome === "done" || outcome === "wait" || outcome === "dead")
+        this.#throws.delete(idOf(incoming.msg));
       return outcome;
     } catch (cause) {
       return this.#afterThrow(incoming, cause);
@@ -137,36 +148,45 @@ export class Attempts {
     handler: AnyHandler,
     { value, id, place }: { value: MessageShape<DescMessage>; id: string; place: Place },
   ): Promise<AttemptOutcome> {
-    const { msg, seq, storedAt, trace, letter } = incoming;
-    // What was redriven has been tried before, by the consumer that parked it; what was delivered before a reset, too.
-    const attempt = msg.info.deliveryCount + (letter === undefined && !place.tried ? 0 : 1);
-    const delivery = (): Delivery => ({
+    const { msg, stream, seq, storedAt, trace, letter, dueAt } = incoming;
+    // What was redriven has been tried before, by the consumer that parked it; what has waited or was delivered before a reset, too.
+    const triedBefore = letter !== undefined || dueAt !== undefined || place.tried;
+    const attempt = msg.info.deliveryCount + (triedBefore ? 1 : 0);
+    const now = () => this.#options.now?.() ?? new Date();
+    const waiting = this.#waitingOf(incoming, handler);
+    // A message that is delivered for the first time, and that no other one asks for again, waits nowhere yet.
+    const looked = attempt > 1 || handler.patience?.repeats === true ? waiting : undefined;
+    const deliveryIn = (view: View): Delivery => ({
       id,
-      now: this.#options.now?.() ?? new Date(),
+      now: now(),
       storedAt,
       seq,
       attempt,
+      firstTriedAt: looked?.firstTriedAt(view),
       replayed: place.replayed,
       trace,
     });
-    const keys = handler.keys(value, id);
+    const keys = [...handler.keys(value, id), ...(looked === undefined ? [] : [looked.key])];
     // What was delivered before may well have been stored before.
     const begun = attempt > 1 ? [] : (handler.begins?.(value, id) ?? []);
     const begins = begun.map(({ subject }) => subject);
-    const cause = { stream: letter?.stream ?? msg.info.stream, seq, attempt };
+    const work = { trace, cause: { stream, seq, attempt } };
     const commit = (decide: (view: View) => Outcome<unknown>) => {
       return this.#options.ledger.execute({
+        ...work,
         keys,
         begins,
-        trace,
-        cause,
         decide: (view) => {
           const outcome = decide(view);
-          return { messages: "messages" in outcome ? outcome.messages : [], result: outcome };
+          const messages = "messages" in outcome ? outcome.messages : [];
+          const ended = outcome.kind === "done" ? (looked?.ended(view) ?? []) : [];
+          return { messages: [...messages, ...ended], result: outcome };
         },
       });
     };
-    let outcome = await commit((view) => handler.decide(view, value, delivery()));
+    let outcome: Outcome<unknown> | Postponing = await commit((view) =>
+      looked?.isOvertaken(view, now()) ? done : handler.decide(view, value, deliveryIn(view)),
+    );
     while (outcome.kind === "perform") {
       if (handler.perform === undefined || handler.conclude === undefined) {
         throw new TypeError(
@@ -175,14 +195,30 @@ export class Attempts {
       }
       const { stopped: signal } = this.#options;
       signal.throwIfAborted();
+      if (this.#isFull(handler)) {
+        const most = counted(handler.maxEffects ?? 0, "effect");
+        outcome = { kind: "wait", reason: `${most} of ${handler.contract.subject} are under way` };
+        break;
+      }
       const result = await this.#perform(incoming, handler, { effect: outcome.effect, signal, attempt });
       outcome = await commit(
-        (view) => handler.conclude?.(view, value, result, delivery()) as Outcome<unknown>,
+        (view) => handler.conclude?.(view, value, result, deliveryIn(view)) as Outcome<unknown>,
       );
+    }
+    if (outcome.kind === "wait") {
+      outcome = await postpone(this.#options.ledger, incoming, handler, { outcome, waiting, work, now });
     }
     switch (outcome.kind) {
       case "done":
         return finish(incoming, this.#options);
+      case "waiting":
+        this.#options.log.info(
+          { ...this.#fields(incoming), reason: outcome.reason, until: outcome.until },
+          "stored as waiting",
+        );
+        incoming.span?.set({ "shop.reason": outcome.reason });
+        msg.ack();
+        return "wait";
       case "retry":
         this.#options.log.info({ ...this.#fields(incoming), reason: outcome.reason }, "trying again later");
         incoming.span?.set({ "shop.reason": outcome.reason });
@@ -202,9 +238,28 @@ export class Attempts {
   ): Promise<unknown> {
     const { tracer } = this.#options;
     const perform = async () => handler.perform?.(effect, options);
-    if (tracer === undefined || span === undefined) return perform();
-    const described = handler.describe?.(effect) ?? { name: `perform ${splitSubject(subject).prefix}` };
-    return inEffectSpan(tracer, described, { parent: trace, perform });
+    this.#underWay.set(handler, this.#underWayOf(handler) + 1);
+    try {
+      if (tracer === undefined || span === undefined) return await perform();
+      const described = handler.describe?.(effect) ?? { name: `perform ${splitSubject(subject).prefix}` };
+      return await inEffectSpan(tracer, described, { parent: trace, perform });
+    } finally {
+      this.#underWay.set(handler, this.#underWayOf(handler) - 1);
+    }
+  }
+
+  #isFull(handler: AnyHandler): boolean {
+    return handler.maxEffects !== undefined && this.#underWayOf(handler) >= handler.maxEffects;
+  }
+
+  #underWayOf(handler: AnyHandler): number {
+    return this.#underWay.get(handler) ?? 0;
+  }
+
+  #waitingOf({ subject, dueAt, letter }: Incoming, { patience }: AnyHandler): Waiting | undefined {
+    const { waiting: contracts } = this.#options;
+    if (contracts === undefined || patience === undefined) return undefined;
+    return new Waiting(contracts, { subject, dueAt, redriven: letter !== undefined });
   }
 
   async #afterThrow(incoming: Incoming, cause: unknown): Promise<AttemptOutcome> {

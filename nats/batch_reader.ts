@@ -74,8 +74,7 @@ export class BatchReader {
     { read, reading, standsFor }: { read: ReadResult; reading: Reading; standsFor: number },
   ): boolean | Promise<boolean> {
     if (read.kind === "skipped") return false;
-    const { msg, seq, storedAt, letter } = arrived;
-    const stream = letter?.stream ?? msg.info.stream;
+    const { stream, seq, storedAt, letter } = arrived;
     const { batch, counted, parked } = reading;
     if (read.kind === "unreadable") {
       return this.#park(arrived, read.error).then(() => {

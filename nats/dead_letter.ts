@@ -3,6 +3,7 @@ import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import { type BatchEntry, type CommitOutcome, commit, newHeaders } from "./commit.ts";
 import { splitSubject } from "./contracts/contract.ts";
 import { isForged } from "./forged.ts";
+import type { Delivered } from "./incoming.ts";
 
 export const DEAD_LETTER_STREAM = "DEAD_LETTER";
 /** First token of all subjects of the stream. */
@@ -76,31 +77,34 @@ const MAX_HEADER_TEXT = 1_000;
  * `dead_letter.<service>.<consumer>.<stream>.<sequence>` is written under the guard that it does not exist. All that
  * happens to the letter later is stored under the same subject, each time whole: its history stays.
  *
+ * @param message What is parked. Default: what `msg` delivered.
  * @returns `committed`, or `conflict` if it was parked before; anything else means that it is not parked for sure.
  */
 export function park(
   connection: NatsConnection,
   msg: JsMsg,
   reason: DeadLetterReason,
+  message: Omit<Delivered, "stream"> & { stream?: string } = msg,
 ): Promise<CommitOutcome> {
-  const { stream, consumer, streamSequence, deliveryCount, timestampNanos } = msg.info;
-  const headers = withoutReserved(msg.headers);
+  const { consumer, deliveryCount } = msg.info;
+  const { stream = msg.info.stream, seq, subject: from, time, data } = message;
+  const headers = withoutReserved(message.headers);
   headers.set("dead-letter-service", reason.service);
   headers.set("dead-letter-consumer", consumer);
   headers.set("dead-letter-stream", stream);
-  headers.set("dead-letter-sequence", String(streamSequence));
-  headers.set("dead-letter-subject", msg.subject);
-  headers.set("dead-letter-stored", new Date(timestampNanos / 1_000_000).toISOString());
-  headers.set("dead-letter-type", splitSubject(msg.subject).prefix);
+  headers.set("dead-letter-sequence", String(seq));
+  headers.set("dead-letter-subject", from);
+  headers.set("dead-letter-stored", time.toISOString());
+  headers.set("dead-letter-type", splitSubject(from).prefix);
   headers.set("dead-letter-deliveries", String(deliveryCount));
   headers.set("dead-letter-time", new Date().toISOString());
   headers.set("dead-letter-error", oneLine(reason.error));
   headers.set("dead-letter-status", "parked" satisfies DeadLetterStatus);
   headers.set("dead-letter-attempt", "1");
   // The mark by which it is known is the server's own, and not kept.
-  if (isForged(msg.headers)) headers.set("dead-letter-forged", "true");
-  const subject = `${DEAD_LETTER_PREFIX}.${reason.service}.${consumer}.${stream}.${streamSequence}`;
-  return commit(connection, DEAD_LETTER_STREAM, [{ subject, data: msg.data, headers, expect: 0 }]);
+  if (isForged(message.headers)) headers.set("dead-letter-forged", "true");
+  const subject = `${DEAD_LETTER_PREFIX}.${reason.service}.${consumer}.${stream}.${seq}`;
+  return commit(connection, DEAD_LETTER_STREAM, [{ subject, data, headers, expect: 0 }]);
 }
 
 /**

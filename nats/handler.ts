@@ -3,18 +3,22 @@ import type { Contract, Key, Outgoing } from "./contracts/contract.ts";
 import type { View } from "./task.ts";
 import type { TraceContext } from "./trace.ts";
 import type { Attributes } from "./tracer.ts";
+import type { Patience } from "./waiting.ts";
 
 /**
  * What a handler wants done about a message.
  * - `done`: store these messages (none: it was handled before, or asks for nothing), then acknowledge.
  * - `perform`: store these messages, then call `perform(effect)` outside the ledger, then `conclude` with what it says.
- * - `retry`: leave it; it comes again after `delayMs`, for as long as it takes.
+ * - `retry`: leave it; it comes again after `delayMs`, and holds a place in its consumer until then.
+ * - `wait`: store that it waits for somebody outside the shop, then acknowledge. It comes again when the handler's `patience`
+ *   says so, `notBeforeMs` at the earliest, and holds no place until then.
  * - `dead`: park it as a dead letter, then acknowledge.
  */
 export type Outcome<E = never> =
   | { kind: "done"; messages: readonly Outgoing[] }
   | { kind: "perform"; messages: readonly Outgoing[]; effect: E }
   | { kind: "retry"; delayMs: number; reason: string }
+  | { kind: "wait"; reason: string; notBeforeMs?: number | undefined }
   | { kind: "dead"; reason: string };
 
 /** What is known of a delivery besides the message. */
@@ -29,6 +33,8 @@ export interface Delivery {
   seq: number;
   /** 1 for the first delivery, and more for a message that has been tried before, be it by the consumer that parked it. */
   attempt: number;
+  /** When it was tried first, of a message that has waited. */
+  firstTriedAt?: Date | undefined;
   /**
    * Whether it was handled before, by an operator's mark and not by the state. What decides by its state, as everybody
    * should, need not look. Always false where a consumer has `effects`: its replays are not handled.
@@ -52,6 +58,13 @@ export interface EffectDescription {
  */
 export interface Handler<S extends DescMessage, E = never, R = never> {
   readonly contract: Contract<S>;
+  /** How long messages wait that it answers with `wait`. Default: it never does. */
+  readonly patience?: Patience;
+  /**
+   * How many of its effects are under way at a time, so that others that the service has are not held up by them. A message
+   * beyond that waits. Default: as many as its consumers deliver.
+   */
+  readonly maxEffects?: number;
   /** The state that `decide` and `conclude` read and write. */
   keys(message: MessageShape<S>, id: string): readonly Key[];
   /** Those of the keys that this message begins, if nothing unusual has happened (see `Task.begins`). Default: none. */

@@ -1,20 +1,37 @@
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsMsg } from "@nats-io/jetstream";
-import type { NatsConnection } from "@nats-io/transport-node";
+import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { CommitOutcome } from "./commit.ts";
 import type { Log } from "./connection.ts";
+import { splitSubject } from "./contracts/contract.ts";
 import { changeLetter, DEAD_LETTER_STREAM, type DeadLetter, park, readLetter } from "./dead_letter.ts";
 import { isForged } from "./forged.ts";
 import { headersOf, type IncomingHeaders } from "./headers.ts";
 import { type TraceContext, traceFrom } from "./trace.ts";
 import type { Span } from "./tracer.ts";
+import { unwrap, type WaitingContracts } from "./waiting.ts";
+
+/** A stored message, as a consumer delivers it. */
+export interface Delivered {
+  readonly stream: string;
+  readonly seq: number;
+  readonly subject: string;
+  readonly time: Date;
+  /** All of them. */
+  readonly headers: MsgHdrs | undefined;
+  readonly data: Uint8Array;
+}
 
 /**
- * A message that asks for something: one that was delivered, or the one that a redriven dead letter brings back, which is
- * dealt with as if its own consumer had delivered it now.
+ * A message that asks for something: one that was delivered, or the one that a redriven dead letter brings back or that has
+ * waited, which is dealt with as if its own consumer had delivered it now.
  */
 export interface Arrived {
   /** The delivery, which is what gets acknowledged. */
   readonly msg: JsMsg;
+  /** What is handled: the same as `msg`, but for what has waited. */
+  readonly delivered: Delivered;
+  readonly stream: string;
   readonly subject: string;
   readonly data: Uint8Array;
   /** As its sender wrote them. */
@@ -25,6 +42,8 @@ export interface Arrived {
   readonly storedAt: Date;
   /** Of a message that was redriven. */
   readonly letter?: DeadLetter;
+  /** Of a message that has waited: when its timer was set for. */
+  readonly dueAt?: Timestamp;
 }
 
 /** A message to handle. */
@@ -40,30 +59,67 @@ export function messageIdOf({ headers }: Arrived): string | undefined {
   return headers?.get("ce-id") || undefined;
 }
 
-/** What a delivery asks for. Undefined for what becomes of a dead letter, unless it is redriven. */
-export function arrivedOf(msg: JsMsg, log: Log): Arrived | undefined {
-  const { subject, data, seq, time } = msg;
-  const headers = headersOf(msg);
-  const forged = isForged(headers);
-  if (msg.info.stream !== DEAD_LETTER_STREAM) {
-    return { msg, subject, data, headers, forged, seq, storedAt: time };
+/**
+ * What a delivery asks for. Undefined for what becomes of a dead letter, unless it is redriven.
+ * @param waiting Of a service whose messages may wait.
+ */
+export function arrivedOf(msg: JsMsg, log: Log, waiting?: WaitingContracts): Arrived | undefined {
+  const forged = isForged(headersOf(msg));
+  if (waiting === undefined || forged || splitSubject(msg.subject).prefix !== waiting.due.subject) {
+    return arrivedAs(deliveredOf(msg), { msg, log, forged, headers: headersOf(msg) });
+  }
+  try {
+    const { delivered, at: dueAt } = unwrap(waiting.due, msg.data);
+    const arrived = arrivedAs(delivered, { msg, log, forged, headers: delivered.headers });
+    return arrived && { ...arrived, dueAt };
+  } catch (cause) {
+    log.error({ err: cause, subject: msg.subject, seq: msg.seq }, "cannot read what has waited");
+    // Nobody handles it as it is, so that it is parked.
+    return arrivedAs(deliveredOf(msg), { msg, log, forged, headers: headersOf(msg) });
+  }
+}
+
+/** What `msg` is, without its headers being taken apart before somebody asks for them. */
+function deliveredOf(msg: JsMsg): Delivered {
+  const { seq, subject, time, data } = msg;
+  const { stream } = msg.info;
+  return {
+    stream,
+    seq,
+    subject,
+    time,
+    data,
+    get headers() {
+      return msg.headers;
+    },
+  };
+}
+
+function arrivedAs(
+  delivered: Delivered,
+  { log, ...as }: Pick<Arrived, "msg" | "forged" | "headers"> & { log: Log },
+): Arrived | undefined {
+  const { stream, subject, data, seq, time } = delivered;
+  if (stream !== DEAD_LETTER_STREAM) {
+    return { ...as, delivered, stream, subject, data, seq, storedAt: time };
   }
   let letter: DeadLetter;
   try {
-    letter = readLetter({ subject, data, headers: msg.headers, seq, time });
+    letter = readLetter({ subject, data, headers: delivered.headers, seq, time });
   } catch (cause) {
     // There is nothing that it could be put aside as. It stays where it is.
     log.error({ err: cause, subject, seq }, "left alone in the dead letters");
     return undefined;
   }
   if (letter.status !== "redriven") return undefined;
-  const { sequence, storedAt } = letter;
+  const { sequence, storedAt, headers } = letter;
   return {
-    msg,
+    ...as,
+    delivered,
+    stream: letter.stream,
     subject: letter.subject,
     data,
-    headers: letter.headers,
-    forged,
+    headers,
     seq: sequence,
     storedAt,
     letter,
@@ -81,10 +137,10 @@ export function traceOf({ headers }: Arrived): TraceContext {
  */
 export function giveUp(
   connection: NatsConnection,
-  { msg, letter }: Arrived,
+  { msg, letter, delivered }: Arrived,
   reason: { service: string; error: string },
 ): Promise<CommitOutcome> {
-  if (letter === undefined) return park(connection, msg, reason);
+  if (letter === undefined) return park(connection, msg, reason, delivered);
   const { deliveryCount: deliveries } = msg.info;
   return changeLetter(connection, letter, { status: "parked", error: reason.error, deliveries });
 }

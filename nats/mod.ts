@@ -50,3 +50,4 @@ export * from "./trace.ts";
 export * from "./tracer.ts";
 export * from "./trial.ts";
 export * from "./untimed.ts";
+export { type Patience, type WaitingContracts, waitingId } from "./waiting.ts";

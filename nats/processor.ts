@@ -15,6 +15,7 @@ import { fieldsOf } from "./settle.ts";
 import { endProcess, startProcess } from "./spans.ts";
 import { isSampled } from "./trace.ts";
 import type { Tracer } from "./tracer.ts";
+import type { WaitingContracts } from "./waiting.ts";
 
 export interface ProcessorOptions {
   service: string;
@@ -24,6 +25,8 @@ export interface ProcessorOptions {
   log: Log;
   /** Nothing is taken before it resolves, nor if it rejects. Default: at once. */
   opened?: Promise<unknown>;
+  /** Where messages wait for somebody outside the shop. Default: handlers never answer with `wait`. */
+  waiting?: WaitingContracts | undefined;
   /** Default: whatever can be decoded is read. */
   readable?: Readable;
   /** What each delivery goes through before it is handled: it may wait, or throw. Default: nothing. */
@@ -150,7 +153,8 @@ export class Processor implements AsyncDisposable {
     this.#underWay.set(msg, started);
     // At once: what is known of replays is trusted for a while only.
     const place = this.#replays.placeOf(msg);
-    const arrived = arrivedOf(msg, this.#options.log);
+    const { log, waiting } = this.#options;
+    const arrived = arrivedOf(msg, log, waiting);
     if (arrived === undefined) {
       msg.ack();
       this.#underWay.delete(msg);

@@ -12,7 +12,7 @@ import { traceFrom } from "./trace.ts";
 export type Rehearsed =
   | { readonly kind: "done" }
   | { readonly kind: "perform" }
-  | { readonly kind: "retry"; readonly reason: string }
+  | { readonly kind: "retry" | "wait"; readonly reason: string }
   | { readonly kind: "fails"; readonly error: string };
 
 /**
@@ -35,7 +35,9 @@ export async function rehearse(
     const delivery = { id, now: new Date(), storedAt, seq, attempt: deliveries + 1, replayed: false, trace };
     const outcome = handler.decide(view, value, delivery);
     if (outcome.kind === "dead") return { kind: "fails", error: outcome.reason };
-    if (outcome.kind === "retry") return { kind: "retry", reason: outcome.reason };
+    if (outcome.kind === "retry" || outcome.kind === "wait") {
+      return { kind: outcome.kind, reason: outcome.reason };
+    }
     for (const { contract, value: message } of outcome.messages) encode(contract, message);
     return { kind: outcome.kind };
   } catch (cause) {

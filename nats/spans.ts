@@ -82,8 +82,8 @@ export function traceCommit(
 
 /** Begins the span of a delivery: a child of its message's. */
 export function startProcess(tracer: Tracer, incoming: Incoming): Span {
-  const { msg, subject, trace, seq, letter } = incoming;
-  const { stream, consumer, deliveryCount } = msg.info;
+  const { msg, subject, trace, stream, seq, letter } = incoming;
+  const { consumer, deliveryCount } = msg.info;
   return tracer.start(`process ${splitSubject(subject).prefix}`, {
     kind: "consumer",
     parent: trace,
@@ -91,7 +91,7 @@ export function startProcess(tracer: Tracer, incoming: Incoming): Span {
       ...operation("process", subject),
       "messaging.consumer.group.name": consumer,
       "messaging.message.id": messageIdOf(incoming),
-      "shop.stream": letter?.stream ?? stream,
+      "shop.stream": stream,
       "shop.sequence": seq,
       "shop.delivery_count": deliveryCount,
       "shop.redelivered": msg.redelivered,

@@ -173,6 +173,13 @@ const consumers: readonly ConsumerSpec[] = withDeadLetters([
     contracts: [shop.chargePayment, shop.refundPayment],
     effects: "captures and refunds",
   },
+  {
+    service: "payment",
+    stream: "PAYMENT",
+    contracts: [shop.paymentWaitingDue],
+    effects: "captures and refunds",
+    begins: "first",
+  },
   { service: "fraud", stream: "CHECKOUT", contracts: [shop.screenOrder, shop.closeReview] },
   { service: "fraud", stream: "FRAUD", contracts: [shop.reviewDue] },
   {
@@ -187,6 +194,13 @@ const consumers: readonly ConsumerSpec[] = withDeadLetters([
     stream: "CHECKOUT",
     contracts: [shop.checkoutCompleted, shop.checkoutCancelled],
     effects: "mails",
+  },
+  {
+    service: "notification",
+    stream: "NOTIFICATION",
+    contracts: [shop.mailWaitingDue],
+    effects: "mails",
+    begins: "first",
   },
   {
     service: "analytics",

@@ -113,6 +113,7 @@ function says(rehearsed: Exclude<Rehearsed, { kind: "fails" }>): string {
     case "perform":
       return "would take it up, and go on outside the shop";
     case "retry":
+    case "wait":
       return `would leave it for later: ${rehearsed.reason}`;
     default:
       return rehearsed satisfies never;

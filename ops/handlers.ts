@@ -1,4 +1,4 @@
-import { type AnyHandler, backoffMs, type DeadLetter } from "../nats/mod.ts";
+import type { AnyHandler, DeadLetter } from "../nats/mod.ts";
 import { handlers as coordinator } from "../services/coordinator/handlers.ts";
 import { handlers as fraud } from "../services/fraud/decide.ts";
 import { handlers as fulfillment } from "../services/fulfillment/decide.ts";
@@ -28,7 +28,7 @@ const handlersOf: Readonly<Record<string, () => readonly AnyHandler[]>> = {
       releasing: SOME_TIME_MS,
     }),
   inventory: () => inventory,
-  payment: () => payment({ provider: { name: "none", capture: unasked, refund: unasked }, backoffMs }),
+  payment: () => payment({ provider: { name: "none", capture: unasked, refund: unasked } }),
   fraud: () => fraud({ reviewTtlMs: SOME_TIME_MS }),
   fulfillment: () => fulfillment({ unpackable: {} }),
   notification: () => notification({ mailer: { send: unasked } }),

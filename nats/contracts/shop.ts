@@ -36,6 +36,9 @@ import { PaymentDeclinedSchema } from "../../gen/shop/payment/v1/payment_decline
 import { PaymentSchema } from "../../gen/shop/payment/v1/payment_pb.ts";
 import { PaymentRefundedSchema } from "../../gen/shop/payment/v1/payment_refunded_pb.ts";
 import { PaymentVoidedSchema } from "../../gen/shop/payment/v1/payment_voided_pb.ts";
+import { RefundRefusedSchema } from "../../gen/shop/payment/v1/refund_refused_pb.ts";
+import { WaitingDueSchema } from "../../gen/shop/waiting/v1/waiting_due_pb.ts";
+import { WaitingSchema } from "../../gen/shop/waiting/v1/waiting_pb.ts";
 import { contract } from "./contract.ts";
 
 // The shop's subjects, each with the message it carries. The id after the subject is the order's, except where said.
@@ -80,6 +83,12 @@ export const paymentCaptured = contract("payment.captured", PaymentCapturedSchem
 export const paymentDeclined = contract("payment.declined", PaymentDeclinedSchema);
 export const paymentRefunded = contract("payment.refunded", PaymentRefundedSchema);
 export const paymentVoided = contract("payment.voided", PaymentVoidedSchema);
+export const refundRefused = contract("payment.refund_refused", RefundRefusedSchema);
+/** State, by `<order>.<type>`, of what waits for the provider. */
+export const paymentWaiting = contract("payment.waiting", WaitingSchema, { keep: "latest" });
+/** A schedule, there for as long as it waits. Fires `paymentWaitingDue`. */
+export const paymentWaitingTimer = contract("payment.waiting_timer", WaitingDueSchema, { keep: "latest" });
+export const paymentWaitingDue = contract("payment.waiting_due", WaitingDueSchema, { fired: true });
 
 /** State of an order that was not cleared at once. */
 export const screening = contract("fraud.screening", ScreeningSchema);
@@ -100,3 +109,8 @@ export const fulfillmentFailed = contract("fulfillment.failed", FulfillmentFaile
 
 /** State, by `<order>.<kind>`. */
 export const mail = contract("notification.mail", MailSchema);
+/** State, by `<order>.<type>`, of what waits for the mail server. */
+export const mailWaiting = contract("notification.waiting", WaitingSchema, { keep: "latest" });
+/** A schedule, there for as long as it waits. Fires `mailWaitingDue`. */
+export const mailWaitingTimer = contract("notification.waiting_timer", WaitingDueSchema, { keep: "latest" });
+export const mailWaitingDue = contract("notification.waiting_due", WaitingDueSchema, { fired: true });

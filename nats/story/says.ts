@@ -1,7 +1,9 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
-import { type Contract, decode } from "../contracts/contract.ts";
+import type { WaitingDueSchema } from "../../gen/shop/waiting/v1/waiting_due_pb.ts";
+import type { WaitingSchema } from "../../gen/shop/waiting/v1/waiting_pb.ts";
+import { type Contract, decode, splitSubject } from "../contracts/contract.ts";
 import * as shop from "../contracts/shop.ts";
 import { counted } from "../counted.ts";
 
@@ -63,8 +65,14 @@ export function isTold({ subject }: Contract): boolean {
 
 /** Whether it is what a timer says that has fired. It has the headers of the timer, which was of another decision. */
 export function isFired(subjectKind: string): boolean {
-  return subjectKind === shop.deadlinePassed.subject || subjectKind === shop.reviewDue.subject;
+  return fired.has(subjectKind);
 }
+
+const fired = new Set(
+  Object.values(shop)
+    .filter((contract) => contract.fired)
+    .map(({ subject }) => subject),
+);
 
 type Line = string | Omit<Said, "kind">;
 
@@ -157,7 +165,12 @@ const readers: ReadonlyMap<string, Reader> = new Map([
     shop.paymentRefunded,
     ({ amountCents, currency }) => `refunded ${money(amountCents, currency)}`,
   ),
+  tell("event", shop.refundRefused, ({ code }) =>
+    withDetails("the provider will not refund: a person has to settle it", { code }),
+  ),
   tell("event", shop.paymentVoided, () => "nothing was captured, and nothing will be"),
+
+  ...waitingSays(shop.paymentWaiting, shop.paymentWaitingTimer, shop.paymentWaitingDue),
 
   tell("state", shop.screening, ({ status, evidence, expiresAt, decision }) => ({
     ...withDetails(`review ${status}`, {
@@ -190,7 +203,30 @@ const readers: ReadonlyMap<string, Reader> = new Map([
   tell("event", shop.fulfillmentFailed, ({ failure }) => `cannot be handed over: ${failure}`),
 
   tell("mail", shop.mail, ({ kind }) => `mail sent: ${kind}`),
+  ...waitingSays(shop.mailWaiting, shop.mailWaitingTimer, shop.mailWaitingDue),
 ]);
+
+/** The reason is what somebody outside the shop has said, who may have named a person. */
+function waitingSays(
+  state: Contract<typeof WaitingSchema>,
+  timer: Contract<typeof WaitingDueSchema>,
+  due: Contract<typeof WaitingDueSchema>,
+): [string, Reader][] {
+  return [
+    tell("state", state, ({ subject, tries, nextTryAt, reason }) => {
+      const what = splitSubject(subject).prefix;
+      if (nextTryAt === undefined) return `${what} waits no more`;
+      return withDetails(`${what} was tried ${counted(tries, "time")}, and is again at ${time(nextTryAt)}`, {
+        reason,
+      });
+    }),
+    tell("timer_set", timer, ({ subject, at }) => ({
+      says: `timer of ${splitSubject(subject).prefix}, set for ${time(at)}`,
+      ...(at && { timerAt: timestampMs(at) }),
+    })),
+    tell("timer_fired", due, ({ subject }) => `it is time to try ${splitSubject(subject).prefix} again`),
+  ];
+}
 
 type Checkout = MessageShape<typeof CheckoutStateSchema>;
 

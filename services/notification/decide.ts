@@ -13,7 +13,7 @@ import {
   message,
   orderCreated,
 } from "../../nats/contracts/mod.ts";
-import type { Handler } from "../../nats/mod.ts";
+import type { Handler, Patience } from "../../nats/mod.ts";
 import type { Letter, Mailer, MailKind, SendResult } from "./mailer.ts";
 import { orderCancelled, orderCompleted, orderReceived, type Template } from "./templates.ts";
 
@@ -32,6 +32,12 @@ export function handlers({ mailer }: { mailer: Pick<Mailer, "send"> }) {
   ] as const;
 }
 
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600 * SECOND_MS;
+
+/** Servers that do not know a sender take a mail after some minutes. What none takes for two days is a dead letter (RFC 5321, 4.5.4.1). */
+const PATIENCE: Patience = { firstMs: 10 * SECOND_MS, maxMs: 4 * HOUR_MS, maxAgeMs: 48 * HOUR_MS };
+
 /**
  * Sends one kind of mail once for each event of `contract`, and records it.
  *
@@ -46,6 +52,7 @@ function mails<S extends OrderEvent>(
 ): Handler<S, Letter, SendResult> {
   return {
     contract,
+    patience: PATIENCE,
     keys: (_, id) => [key(mail, mailId(id, kind))],
     decide(view, event, { storedAt }) {
       const order: Order | undefined = event.order;
@@ -90,8 +97,8 @@ function mails<S extends OrderEvent>(
           const sent = { orderId, kind, to, messageId: messageId(orderId, kind), sentAt };
           return { kind: "done", messages: [message(mail, id, sent)] };
         }
-        case "retry":
-          return result;
+        case "unavailable":
+          return { kind: "wait", reason: result.reason };
         case "refused":
           return { kind: "dead", reason: result.reason };
         default:

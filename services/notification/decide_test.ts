@@ -85,9 +85,9 @@ describe.each(cases)("%s", (kind, handler, event, subject) => {
     expect(conclude(view, handler, event1, { kind: "sent" })).toEqual({ kind: "done", messages: [] });
   });
 
-  it("is tried again later when the server says so", () => {
-    const retry: SendResult = { kind: "retry", delayMs: 200, reason: "busy" };
-    expect(conclude(new MemoryView(), handler, event1, retry)).toEqual(retry);
+  it("waits when the server does not take it yet", () => {
+    const busy: SendResult = { kind: "unavailable", reason: "busy" };
+    expect(conclude(new MemoryView(), handler, event1, busy)).toEqual({ kind: "wait", reason: "busy" });
   });
 
   it("is a dead letter when the server refuses it", () => {

@@ -18,12 +18,12 @@ export interface Letter {
 
 /**
  * - `sent`: the mail server, or the disk, has it.
- * - `retry`: it may have it or not, and the mail is not at fault. Send it again after `delayMs`.
+ * - `unavailable`: it may have it or not, and the mail is not at fault. It has to be sent again.
  * - `refused`: it does not take this mail, now or later.
  */
 export type SendResult =
   | { kind: "sent" }
-  | { kind: "retry"; delayMs: number; reason: string }
+  | { kind: "unavailable"; reason: string }
   | { kind: "refused"; reason: string };
 
 export interface SendOptions {

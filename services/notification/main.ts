@@ -1,9 +1,12 @@
 import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
+import { mailWaiting, mailWaitingDue, mailWaitingTimer } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readNotificationConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
 import { createMboxMailer } from "./mbox_mailer.ts";
 import { createSmtpMailer } from "./smtp_mailer.ts";
+
+const waiting = { state: mailWaiting, timer: mailWaitingTimer, due: mailWaitingDue };
 
 await run("notification", async (life) => {
   const config = readNotificationConfig();
@@ -12,7 +15,7 @@ await run("notification", async (life) => {
     url === undefined ? await createMboxMailer({ dataDir, from }) : createSmtpMailer({ url, from });
   life.stack.use(mailer);
   const service = await connectService("notification", { config, ...life });
-  consume(service, handlers({ mailer }));
+  consume(service, handlers({ mailer }), { waiting });
   await serveHttp(service, { port: config.NOTIFICATION_PORT, portVariable: "NOTIFICATION_PORT" }, (app) =>
     routes(app, service),
   );

@@ -1,5 +1,4 @@
 import { createTransport } from "nodemailer";
-import { backoffMs } from "../../nats/mod.ts";
 import { type Mailer, type SendResult, toMessage } from "./mailer.ts";
 
 export interface SmtpMailerOptions {
@@ -24,7 +23,7 @@ export function createSmtpMailer({ url, from }: SmtpMailerOptions): Mailer {
       url,
       pool: true,
       maxConnections: MAX_CONNECTIONS,
-      // Trying again is the consumer's, which outlives this process.
+      // Trying again is the ledger's, which outlives this process.
       maxRequeues: 0,
       connectionTimeout: CONNECT_TIMEOUT_MS,
       greetingTimeout: CONNECT_TIMEOUT_MS,
@@ -36,15 +35,15 @@ export function createSmtpMailer({ url, from }: SmtpMailerOptions): Mailer {
   );
   const inLine = limit(MAX_CONNECTIONS);
   return {
-    send: (letter, { signal, attempt }) =>
+    send: (letter, { signal }) =>
       inLine(async () => {
         // A mail under way when the service stops is finished, or it would be sent twice; the others are left.
-        if (signal.aborted) return { kind: "retry", delayMs: 0, reason: "the service is stopping" };
+        signal.throwIfAborted();
         try {
           await transport.sendMail(toMessage(letter));
           return { kind: "sent" };
         } catch (cause) {
-          return afterFailure(cause, attempt);
+          return afterFailure(cause);
         }
       }),
     async [Symbol.asyncDispose]() {
@@ -69,13 +68,13 @@ interface SmtpError extends Error {
  *
  * @throws `cause`, if it is not the transport's.
  */
-function afterFailure(cause: unknown, attempt: number): SendResult {
+function afterFailure(cause: unknown): SendResult {
   const { code, responseCode, command, message: reason } = cause as SmtpError;
   if (typeof code !== "string") throw cause;
   const ofTheMail = (code === "EENVELOPE" || code === "EMESSAGE") && command !== "MAIL FROM";
   const forGood = responseCode === undefined || (responseCode >= 500 && responseCode !== 503);
   if (ofTheMail && forGood) return { kind: "refused", reason };
-  return { kind: "retry", delayMs: backoffMs(attempt), reason };
+  return { kind: "unavailable", reason };
 }
 
 /** Lets at most `slots` pieces of work run at a time, first come first served. */

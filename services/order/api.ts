@@ -48,6 +48,15 @@ const Cancellation = z.object({
 });
 export type Cancellation = z.infer<typeof Cancellation>;
 
+const Refund = z.object({
+  waits_for: z.enum(["provider", "person"]),
+  reason: z.string(),
+  since: Time.optional(),
+  tries: z.int().optional().meta({ description: "How often the provider was asked" }),
+  next_try_at: Time.optional(),
+});
+export type Refund = z.infer<typeof Refund>;
+
 export const Order = z
   .object({
     ...PlacedOrder.shape,
@@ -55,6 +64,7 @@ export const Order = z
       .array(z.object({ state: oneOf(orderStates), at: Time.optional(), cause: z.string() }))
       .meta({ description: "Oldest first; `cause` is an event, by its subject without the id" }),
     cancellation: Cancellation.optional().meta({ description: "What became of a wish to cancel" }),
+    refund: Refund.optional().meta({ description: "Whom an order that is `refunding` waits for" }),
   })
   .meta({ id: "Order" });
 export type Order = z.infer<typeof Order>;

@@ -7,6 +7,7 @@ import { type EventSource, eventsRoute } from "./events.ts";
 import { itemsRoute } from "./items.ts";
 import { listRoute } from "./list.ts";
 import { type PlaceSource, placeRoute } from "./place.ts";
+import { findRefund } from "./refund.ts";
 import { findOrder, toJson } from "./status.ts";
 import { type TimelineSource, timelineRoute } from "./timeline.ts";
 
@@ -26,7 +27,12 @@ export function routes(app: Hono<Env>, given: Omit<Given, "letters"> & { rateLim
     .get("/orders/:id", described(api.getOrder), async (context) => {
       const standing = await findOrder(source, context.req.param("id"));
       const cancellation = await findCancellation(source, standing);
-      const answer: api.Order = { ...toJson(standing), ...(cancellation && { cancellation }) };
+      const refund = await findRefund(source, standing);
+      const answer: api.Order = {
+        ...toJson(standing),
+        ...(cancellation && { cancellation }),
+        ...(refund && { refund }),
+      };
       return context.json(answer);
     })
     .get("/orders/:id/events", described(api.followOrder), eventsRoute(source))

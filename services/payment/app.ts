@@ -1,22 +1,80 @@
-import type { MessageShape } from "@bufbuild/protobuf";
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import type { PaymentSchema } from "../../gen/shop/payment/v1/payment_pb.ts";
-import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
-import { key, type Ledger, payment, viewLast } from "../../nats/mod.ts";
-import { getPayment, type Payment } from "./api.ts";
+import {
+  described,
+  type Env,
+  operatorOnly,
+  Problem,
+  readBody,
+  readOrderId,
+  readQuery,
+  requestDeadline,
+  toCursor,
+} from "../../lib/mod.ts";
+import { key, type Ledger, payment, refundRefused, subjectOf, viewLast, viewPage } from "../../nats/mod.ts";
+import * as api from "./api.ts";
+import type { Payment } from "./decide.ts";
+import { settle } from "./settlement.ts";
 
-/** What `api.ts` describes. */
-export function routes(
-  app: Hono<Env>,
-  { jsm, ledger }: { jsm: JetStreamManager; ledger: Ledger },
-): Hono<Env> {
-  return app.get("/payments/:order", described(getPayment), async (context) => {
-    const orderId = readOrderId(context.req.param("order"), unknownPayment);
-    const found = await viewLast(jsm, ledger.stream, key(payment, orderId));
-    if (found === undefined) throw unknownPayment(orderId);
-    return context.json(toJson(found));
-  });
+interface Dependencies {
+  jsm: JetStreamManager;
+  ledger: Ledger;
+  operatorToken: string;
+  /** Default: the system's clock. */
+  now?: () => Date;
+}
+
+/** What `api.ts` describes: refunds that wait for a person, for operators. */
+export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
+  const { jsm, ledger, operatorToken, now = () => new Date() } = dependencies;
+  const operator = operatorOnly(operatorToken);
+  return app
+    .get("/payments/:order", described(api.getPayment), async (context) => {
+      const orderId = readOrderId(context.req.param("order"), unknownPayment);
+      const found = await viewLast(jsm, ledger.stream, key(payment, orderId));
+      if (found === undefined) throw unknownPayment(orderId);
+      return context.json(toJson(found));
+    })
+    .get("/refunds", described(api.listRefused), operator, async (context) => {
+      const { cursor, limit } = readQuery(context.req.query(), api.listRefused.query);
+      // One more than asked for tells whether there is a next page.
+      const refused = await viewPage(jsm, ledger.stream, refundRefused, { from: cursor, limit: limit + 1 });
+      const next = refused[limit];
+      const payments = await Promise.all(
+        refused.slice(0, limit).map(({ id }) => viewLast(jsm, ledger.stream, key(payment, id))),
+      );
+      const refunds = payments.flatMap((found) => (found?.status === "refunding" ? [toJson(found)] : []));
+      return context.json({ refunds, ...(next && { next_cursor: toCursor(next.seq) }) });
+    })
+    .post("/payments/:order/settlement", described(api.settleRefund), operator, async (context) => {
+      const orderId = readOrderId(context.req.param("order"), unknownPayment);
+      const { settled_by, note, amount_cents } = await readBody(context.req.raw, api.settleRefund.body);
+      const settling = { settledBy: settled_by, note, amountCents: BigInt(amount_cents) };
+      const settled = await ledger.execute(
+        {
+          keys: [key(payment, orderId)],
+          trace: context.var.trace,
+          continues: subjectOf(payment, orderId),
+          decide: (view) => settle(view, orderId, { ...settling, now: now() }),
+        },
+        { signal: requestDeadline() },
+      );
+      switch (settled.kind) {
+        case "settled":
+          context.var.log.info({ order_id: orderId, settled_by, amount_cents }, "refund settled by a person");
+          return context.json(toJson(settled.payment));
+        case "unknown":
+          throw unknownPayment(orderId);
+        case "refused":
+          throw new Problem(409, "refund-not-refused", {
+            title: "No refund to settle",
+            detail: `The payment of order ${orderId} cannot be settled: ${settled.detail}`,
+          });
+        default:
+          return settled satisfies never;
+      }
+    });
 }
 
 function unknownPayment(orderId: string): Problem {
@@ -27,7 +85,8 @@ function unknownPayment(orderId: string): Problem {
 }
 
 /** Field by field: the token is not among them. */
-function toJson(found: MessageShape<typeof PaymentSchema>): Payment {
+function toJson(found: Payment): api.Payment {
+  const { refundRefused: code, settlement } = found;
   return {
     order_id: found.orderId,
     status: found.status,
@@ -39,5 +98,16 @@ function toJson(found: MessageShape<typeof PaymentSchema>): Payment {
     capture_id: found.captureId || undefined,
     refund_id: found.refundId || undefined,
     decline_code: found.declineCode || undefined,
+    refund_refused: code === "" ? undefined : { code, at: toIso(found.refundRefusedAt) },
+    settlement: settlement && {
+      settled_by: settlement.settledBy,
+      note: settlement.note,
+      amount_cents: Number(settlement.amountCents),
+      settled_at: toIso(settlement.settledAt),
+    },
   };
+}
+
+function toIso(timestamp: Timestamp | undefined): string | undefined {
+  return timestamp && timestampDate(timestamp).toISOString();
 }

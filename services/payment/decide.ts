@@ -1,4 +1,5 @@
 import type { MessageShape } from "@bufbuild/protobuf";
+import { timestampFromDate } from "@bufbuild/protobuf/wkt";
 import type { ChargePaymentSchema } from "../../gen/shop/checkout/v1/charge_payment_pb.ts";
 import type { RefundPaymentSchema } from "../../gen/shop/checkout/v1/refund_payment_pb.ts";
 import type { PaymentSchema } from "../../gen/shop/payment/v1/payment_pb.ts";
@@ -13,19 +14,12 @@ import {
   paymentRefunded,
   paymentVoided,
   refundPayment,
+  refundRefused,
 } from "../../nats/contracts/mod.ts";
-import type { Handler, Outcome, View } from "../../nats/mod.ts";
-import type {
-  CaptureAnswer,
-  CaptureRequest,
-  Provider,
-  RefundAnswer,
-  RefundRequest,
-  Refused,
-  Unavailable,
-} from "./provider.ts";
+import type { Delivery, Handler, Outcome, Patience, View } from "../../nats/mod.ts";
+import type { CaptureAnswer, CaptureRequest, Provider, RefundAnswer, RefundRequest } from "./provider.ts";
 
-type Payment = MessageShape<typeof PaymentSchema>;
+export type Payment = MessageShape<typeof PaymentSchema>;
 type Charge = MessageShape<typeof ChargePaymentSchema>;
 type Refund = MessageShape<typeof RefundPaymentSchema>;
 
@@ -34,38 +28,31 @@ export type CaptureEffect = { kind: "capture" } & CaptureRequest;
 export type RefundEffect = { kind: "refund" } & RefundRequest;
 export type Effect = CaptureEffect | RefundEffect;
 
-type AskAgain = Unavailable | Refused;
-/** What the provider said, and where it may say something else later, when to ask again. */
-type Timed<A> = Exclude<A, AskAgain> | (Extract<A, AskAgain> & { delayMs: number });
-export type CaptureResult = Timed<CaptureAnswer>;
-export type RefundResult = Timed<RefundAnswer>;
-export type Answer = CaptureResult | RefundResult;
+export type Answer = CaptureAnswer | RefundAnswer;
 
-interface Options {
-  signal: AbortSignal;
-  attempt: number;
-}
+const SECOND_MS = 1_000;
+const HOUR_MS = 3_600 * SECOND_MS;
+const DAY_MS = 24 * HOUR_MS;
+/** After which a person has to see to a refund that the provider has not made, or to a capture of which nobody knows. */
+export const MAX_AGE_MS = 7 * DAY_MS;
 
-export interface HandlerOptions {
-  provider: Provider;
-  /** How long to wait after so many tries, unless the provider says so itself. */
-  backoffMs(tries: number): number;
-}
+/** A checkout waits for its charge half a minute, in which there are about six tries. Then it asks for a refund, which ends it. */
+const CAPTURE_PATIENCE: Patience = { firstMs: SECOND_MS / 2, maxMs: HOUR_MS / 6, maxAgeMs: MAX_AGE_MS };
+/** A refund takes a provider seconds, or days. The coordinator asks again while one waits. */
+const REFUND_PATIENCE: Patience = {
+  firstMs: SECOND_MS,
+  maxMs: 6 * HOUR_MS,
+  maxAgeMs: MAX_AGE_MS,
+  repeats: true,
+};
+/** A quarter of what a consumer delivers at a time: charges, for which customers wait, always have places. */
+const MAX_REFUNDS = 250;
 
-export function handlers({ provider, backoffMs }: HandlerOptions) {
-  const timed = <A extends AskAgain>(answer: A, attempt: number) => {
-    return { ...answer, delayMs: answer.retryAfterMs ?? backoffMs(attempt) };
-  };
-  const askCapture = async (effect: CaptureEffect, { signal, attempt }: Options): Promise<CaptureResult> => {
-    const answer = await provider.capture(effect, { signal });
-    return answer.kind === "captured" || answer.kind === "declined" ? answer : timed(answer, attempt);
-  };
-  const askRefund = async (effect: RefundEffect, { signal, attempt }: Options): Promise<RefundResult> => {
-    const answer = await provider.refund(effect, { signal });
-    return answer.kind === "refunded" ? answer : timed(answer, attempt);
-  };
-  const ask = (effect: Effect, options: Options): Promise<Answer> =>
-    effect.kind === "capture" ? askCapture(effect, options) : askRefund(effect, options);
+export function handlers({ provider }: { provider: Provider }) {
+  const askCapture = (effect: CaptureEffect, options: { signal: AbortSignal }): Promise<CaptureAnswer> =>
+    provider.capture(effect, options);
+  const ask = (effect: Effect, options: { signal: AbortSignal }): Promise<Answer> =>
+    effect.kind === "capture" ? askCapture(effect, options) : provider.refund(effect, options);
   // The provider's name and no secret: who reads traces need not know more.
   const describe = ({ kind, orderId }: Effect) => ({
     name: `${kind} payment`,
@@ -75,6 +62,7 @@ export function handlers({ provider, backoffMs }: HandlerOptions) {
   return [
     {
       contract: chargePayment,
+      patience: CAPTURE_PATIENCE,
       keys,
       begins: keys,
       decide: decideCharge,
@@ -82,9 +70,18 @@ export function handlers({ provider, backoffMs }: HandlerOptions) {
       describe,
       conclude: concludeCharge,
     },
-    { contract: refundPayment, keys, decide: decideRefund, perform: ask, describe, conclude: concludeRefund },
+    {
+      contract: refundPayment,
+      patience: REFUND_PATIENCE,
+      maxEffects: MAX_REFUNDS,
+      keys,
+      decide: decideRefund,
+      perform: ask,
+      describe,
+      conclude: concludeRefund,
+    },
   ] as const satisfies readonly [
-    Handler<typeof ChargePaymentSchema, CaptureEffect, CaptureResult>,
+    Handler<typeof ChargePaymentSchema, CaptureEffect, CaptureAnswer>,
     Handler<typeof RefundPaymentSchema, Effect, Answer>,
   ];
 }
@@ -113,7 +110,7 @@ export function decideCharge(view: View, command: Charge): Outcome<CaptureEffect
 export function concludeCharge(
   view: View,
   { orderId }: Charge,
-  answer: CaptureResult,
+  answer: CaptureAnswer,
 ): Outcome<CaptureEffect> {
   const known = view.get(payment, orderId);
   // A refund asked the provider meanwhile and has drawn the conclusion.
@@ -135,10 +132,10 @@ export function concludeCharge(
         ],
       };
     case "unavailable":
-      return retry(answer);
+      return wait(answer);
     case "refused":
       // Someone may mend it in time. If nobody does, the checkout's deadline asks for a refund, and that ends it.
-      return retry({ reason: `refused: ${answer.code}`, delayMs: answer.delayMs });
+      return wait({ reason: `refused: ${answer.code}`, retryAfterMs: answer.retryAfterMs });
     default:
       return answer satisfies never;
   }
@@ -162,6 +159,8 @@ export function decideRefund(view: View, { orderId }: Refund): Outcome<Effect> {
       return { kind: "perform", messages: [refunding], effect: refund(refunding.value) };
     }
     case "refunding":
+      // What the provider refuses for good is a person's to settle.
+      if (known.refundRefused !== "") return nothing;
       return { kind: "perform", messages: [], effect: refund(known) };
     case "refunded":
     case "voided":
@@ -172,7 +171,12 @@ export function decideRefund(view: View, { orderId }: Refund): Outcome<Effect> {
 }
 
 /** An answer counts only in the state that asked for it; in any other, someone was faster and the refund goes on there. */
-export function concludeRefund(view: View, command: Refund, answer: Answer): Outcome<Effect> {
+export function concludeRefund(
+  view: View,
+  command: Refund,
+  answer: Answer,
+  { now, firstTriedAt = now }: Pick<Delivery, "now" | "firstTriedAt">,
+): Outcome<Effect> {
   const { orderId } = command;
   const known = view.get(payment, orderId);
   if (known?.status === "pending" && answer.kind === "captured") {
@@ -197,13 +201,38 @@ export function concludeRefund(view: View, command: Refund, answer: Answer): Out
     };
   }
   const next = decideRefund(view, command);
-  return answer.kind === "unavailable" && next.kind === "perform" ? retry(answer) : next;
+  if (next.kind !== "perform") return next;
+  if (known?.status === "refunding" && answer.kind === "refund_refused")
+    return refuse(known, answer.code, now);
+  if (answer.kind !== "unavailable") return next;
+  const isOld = now.getTime() - firstTriedAt.getTime() >= MAX_AGE_MS;
+  return known?.status === "refunding" && isOld
+    ? refuse(known, `not refunded in a week: ${answer.reason}`, now)
+    : wait(answer);
+}
+
+/** Nothing is asked of the provider any more: a person has to settle it. */
+function refuse(known: Payment, code: string, now: Date): Outcome {
+  const refused = { ...known, refundRefused: code, refundRefusedAt: timestampFromDate(now) };
+  const { orderId } = known;
+  return {
+    kind: "done",
+    messages: [
+      message(payment, orderId, refused),
+      message(refundRefused, orderId, {
+        orderId,
+        code,
+        amountCents: known.capturedCents,
+        currency: known.currency,
+      }),
+    ],
+  };
 }
 
 const nothing: Outcome = { kind: "done", messages: [] };
 
-function retry({ reason, delayMs }: { reason: string; delayMs: number }): Outcome {
-  return { kind: "retry", reason, delayMs };
+function wait({ reason, retryAfterMs }: { reason: string; retryAfterMs?: number | undefined }): Outcome {
+  return { kind: "wait", reason, notBeforeMs: retryAfterMs };
 }
 
 /** I4: one key for the capture of an order, whoever asks for it and however often. */

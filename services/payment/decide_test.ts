@@ -5,8 +5,8 @@ import { RefundPaymentSchema } from "../../gen/shop/checkout/v1/refund_payment_p
 import { message, payment } from "../../nats/contracts/mod.ts";
 import type { AnyHandler, Outcome } from "../../nats/mod.ts";
 import { firstDelivery, MemoryView } from "../../test/support/mod.ts";
-import { type Answer, type CaptureEffect, type CaptureResult, type Effect, handlers } from "./decide.ts";
-import type { Provider } from "./provider.ts";
+import { type Answer, type Effect, handlers, MAX_AGE_MS } from "./decide.ts";
+import type { CaptureAnswer, Provider } from "./provider.ts";
 
 /** The decisions below are made without a provider: whoever asks it fails. */
 const nobody: Provider = {
@@ -14,7 +14,7 @@ const nobody: Provider = {
   capture: () => Promise.reject(new Error("nobody to capture")),
   refund: () => Promise.reject(new Error("nobody to refund")),
 };
-const [charge, refund] = handlers({ provider: nobody, backoffMs: (tries) => tries * 100 });
+const [charge, refund] = handlers({ provider: nobody });
 
 const chargeCommand = create(ChargePaymentSchema, {
   orderId: "o1",
@@ -67,12 +67,13 @@ function conclude(view: MemoryView, handler: AnyHandler, command: object, answer
   return summary(view, outcome as Outcome<Effect>);
 }
 
-const captured: CaptureResult = { kind: "captured", captureId: "ch_1" };
-const declined: CaptureResult = { kind: "declined", code: "card_declined" };
-const refused: CaptureResult = { kind: "refused", code: "no such currency", delayMs: 500 };
+const captured: CaptureAnswer = { kind: "captured", captureId: "ch_1" };
+const declined: CaptureAnswer = { kind: "declined", code: "card_declined" };
+const refused: CaptureAnswer = { kind: "refused", code: "no such currency", retryAfterMs: 500 };
 const refunded: Answer = { kind: "refunded", refundId: "re_1" };
-const unavailable: CaptureResult = { kind: "unavailable", reason: "down", delayMs: 700 };
-const answers = { captured, declined, refused, refunded, unavailable };
+const unavailable: CaptureAnswer = { kind: "unavailable", reason: "down", retryAfterMs: 700 };
+const refundRefused: Answer = { kind: "refund_refused", code: "charge_disputed" };
+const answers = { captured, declined, refused, refunded, refund_refused: refundRefused, unavailable };
 
 describe("decideCharge()", () => {
   const table: Record<Status, string> = {
@@ -116,11 +117,11 @@ describe("decideCharge()", () => {
 });
 
 describe("concludeCharge()", () => {
-  const whenPending: Record<CaptureResult["kind"], string> = {
+  const whenPending: Record<CaptureAnswer["kind"], string> = {
     captured: "done → captured payment.captured",
     declined: "done → declined payment.declined",
-    refused: "retry → pending",
-    unavailable: "retry → pending",
+    refused: "wait → pending",
+    unavailable: "wait → pending",
   };
   for (const status of statuses.filter((status) => status !== "none")) {
     it.each(["captured", "declined", "refused", "unavailable"] as const)(
@@ -154,15 +155,15 @@ describe("concludeCharge()", () => {
     expect(view.log.at(-1)?.value).toMatchObject({ declineCode: "card_declined" });
   });
 
-  it("comes again when the provider may be back", () => {
+  it("waits for a provider that may be back", () => {
     const view = paymentThatIs("pending");
     const outcome = charge.conclude(view, chargeCommand, unavailable);
-    expect(outcome).toEqual({ kind: "retry", delayMs: 700, reason: "down" });
+    expect(outcome).toEqual({ kind: "wait", notBeforeMs: 700, reason: "down" });
   });
 
-  it("comes again when it was refused, in case that someone mends it in time", () => {
+  it("waits when it was refused, in case that someone mends it in time", () => {
     const outcome = charge.conclude(paymentThatIs("pending"), chargeCommand, refused);
-    expect(outcome).toEqual({ kind: "retry", delayMs: 500, reason: "refused: no such currency" });
+    expect(outcome).toEqual({ kind: "wait", notBeforeMs: 500, reason: "refused: no such currency" });
   });
 
   it("cannot be given the answer to a refund", () => {
@@ -203,15 +204,17 @@ describe("concludeRefund()", () => {
     ["pending", "captured", "perform refund o1/refund → refunding payment.captured"],
     ["pending", "declined", "done → voided payment.voided"],
     ["pending", "refused", "done → voided payment.voided"],
-    ["pending", "unavailable", "retry → pending"],
+    ["pending", "unavailable", "wait → pending"],
     ["captured", "captured", "perform refund o1/refund → refunding"],
-    ["captured", "unavailable", "retry → captured"],
+    ["captured", "unavailable", "wait → captured"],
     ["declined", "declined", "done → voided payment.voided"],
     ["declined", "refused", "done → voided payment.voided"],
     ["declined", "unavailable", "done → voided payment.voided"],
     ["refunding", "captured", "perform refund o1/refund → refunding"],
     ["refunding", "refunded", "done → refunded payment.refunded"],
-    ["refunding", "unavailable", "retry → refunding"],
+    ["refunding", "unavailable", "wait → refunding"],
+    ["refunding", "refund_refused", "done → refunding payment.refund_refused"],
+    ["refunded", "refund_refused", "done → refunded"],
     ["refunded", "captured", "done → refunded"],
     ["refunded", "refunded", "done → refunded"],
     ["refunded", "unavailable", "done → refunded"],
@@ -230,9 +233,24 @@ describe("concludeRefund()", () => {
     expect(view.log.at(-1)?.value).toMatchObject({ refundId: "re_1", amountCents: 2_400n, currency: "EUR" });
   });
 
+  it("asks the provider no more for what it refuses for good", () => {
+    const view = paymentThatIs("refunding");
+    conclude(view, refund, refundCommand, refundRefused);
+    expect(view.get(payment, "o1")).toMatchObject({ refundRefused: "charge_disputed", refundedCents: 0n });
+    expect(decide(view, refund, refundCommand)).toBe("done → refunding");
+  });
+
+  it("leaves to a person what was not refunded in a week", () => {
+    const view = paymentThatIs("refunding");
+    const firstTriedAt = new Date(firstDelivery.now.getTime() - MAX_AGE_MS);
+    const outcome = refund.conclude(view, refundCommand, unavailable, { ...firstDelivery, firstTriedAt });
+    expect(summary(view, outcome)).toBe("done → refunding payment.refund_refused");
+    expect(view.get(payment, "o1")?.refundRefused).toBe("not refunded in a week: down");
+  });
+
   it("records a late capture before it asks for the refund of it", () => {
     const view = paymentThatIs("pending");
-    const outcome = refund.conclude(view, refundCommand, captured);
+    const outcome = refund.conclude(view, refundCommand, captured, firstDelivery);
     expect(outcome).toMatchObject({ effect: { captureId: "ch_1", amountCents: 2_400n, currency: "EUR" } });
     view.store("messages" in outcome ? outcome.messages : []);
     expect(view.get(payment, "o1")).toMatchObject({
@@ -264,34 +282,5 @@ describe("charge and refund", () => {
       "payment.captured.o1",
       "payment.refunded.o1",
     ]);
-  });
-});
-
-describe("handlers()", () => {
-  const signal = new AbortController().signal;
-
-  async function performed(answer: { retryAfterMs?: number }): Promise<Answer> {
-    const provider: Provider = {
-      ...nobody,
-      capture: async () => ({ kind: "unavailable", reason: "down", ...answer }),
-    };
-    const [charge] = handlers({ provider, backoffMs: (tries) => tries * 100 });
-    const { outcome } = new MemoryView().handle(charge, chargeCommand);
-    if (outcome.kind !== "perform") throw new Error(`nothing to perform: ${outcome.kind}`);
-    return charge.perform(outcome.effect as CaptureEffect, { signal, attempt: 3 });
-  }
-
-  it("wait as long when they are refused", async () => {
-    const provider: Provider = { ...nobody, capture: async () => ({ kind: "refused", code: "no" }) };
-    const [charge] = handlers({ provider, backoffMs: (tries) => tries * 100 });
-    const { outcome } = new MemoryView().handle(charge, chargeCommand);
-    if (outcome.kind !== "perform") throw new Error(`nothing to perform: ${outcome.kind}`);
-    const result = await charge.perform(outcome.effect as CaptureEffect, { signal, attempt: 3 });
-    expect(result).toEqual({ kind: "refused", code: "no", delayMs: 300 });
-  });
-
-  it("wait longer with each try, or as long as the provider says", async () => {
-    expect(await performed({})).toEqual({ kind: "unavailable", reason: "down", delayMs: 300 });
-    expect(await performed({ retryAfterMs: 9_000 })).toMatchObject({ delayMs: 9_000 });
   });
 });

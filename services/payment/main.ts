@@ -1,5 +1,5 @@
 import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
-import { backoffMs, type Log } from "../../nats/mod.ts";
+import { type Log, paymentWaiting, paymentWaitingDue, paymentWaitingTimer } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { type PaymentConfig, readPaymentConfig } from "./config.ts";
 import { handlers } from "./decide.ts";
@@ -7,14 +7,16 @@ import type { Provider } from "./provider.ts";
 import { sandbox } from "./sandbox.ts";
 import { stripe } from "./stripe.ts";
 
+const waiting = { state: paymentWaiting, timer: paymentWaitingTimer, due: paymentWaitingDue };
+
 await run("payment", async (life) => {
   const config = readPaymentConfig();
   const service = await connectService("payment", { config, ...life });
   const provider = chooseProvider(config, service.log);
   service.log.info({ provider: provider.name }, "payment provider");
-  consume(service, handlers({ provider, backoffMs }));
+  consume(service, handlers({ provider }), { waiting });
   await serveHttp(service, { port: config.PAYMENT_PORT, portVariable: "PAYMENT_PORT" }, (app) =>
-    routes(app, service),
+    routes(app, { ...service, operatorToken: config.OPERATOR_TOKEN }),
   );
 });
 

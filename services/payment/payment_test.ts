@@ -13,6 +13,9 @@ import {
   Ledger,
   Processor,
   payment,
+  paymentWaiting,
+  paymentWaitingDue,
+  paymentWaitingTimer,
   readLast,
   refundPayment,
   subjectOf,
@@ -31,7 +34,7 @@ import { handlers } from "./decide.ts";
 import type { CaptureAnswer, Provider } from "./provider.ts";
 import { sandbox } from "./sandbox.ts";
 import { stripe } from "./stripe.ts";
-import { SECRET_KEY, StripeStandIn } from "./stripe_stand_in.ts";
+import { fault, SECRET_KEY, StripeStandIn } from "./stripe_stand_in.ts";
 
 /** A provider that counts what is asked of it and what it does: one effect per idempotency key. */
 class Counting implements Provider {
@@ -84,7 +87,8 @@ describe("payment on JetStream", () => {
     const processor = new Processor(connection, js, ledger, {
       service: "payment",
       consumers: consumersOf("payment"),
-      handlers: handlers({ provider, backoffMs: () => 20 }),
+      handlers: handlers({ provider }),
+      waiting: { state: paymentWaiting, timer: paymentWaitingTimer, due: paymentWaitingDue },
       log: silent,
     });
     const stop = async () => {
@@ -93,6 +97,15 @@ describe("payment on JetStream", () => {
     };
     return { ledger, processor, [Symbol.asyncDispose]: stop };
   }
+
+  const appOf = ({ ledger }: { ledger: Ledger }) =>
+    checked(
+      routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("payment") }), {
+        jsm: client.jsm,
+        ledger,
+        operatorToken: "operator",
+      }),
+    );
 
   async function charge(
     orderId: string,
@@ -108,9 +121,18 @@ describe("payment on JetStream", () => {
     await client.js.publish(subjectOf(refundPayment, orderId), data);
   }
 
-  /** Every command is acknowledged. */
+  /** Every command is acknowledged, and nothing waits for the provider. */
   async function settled(): Promise<void> {
     await until("the commands to be handled", () => drained(client.jsm, "CHECKOUT", "payment"));
+    await until("nothing to wait", async () => (await waiting()) === 0, { timeoutMs: 15_000 });
+    await until("what was due to be handled", () => drained(client.jsm, "PAYMENT", "payment"));
+  }
+
+  /** How many commands wait for the provider. */
+  async function waiting(): Promise<number> {
+    const subjects_filter = `${paymentWaitingTimer.subject}.>`;
+    const { state } = await client.jsm.streams.info("PAYMENT", { subjects_filter });
+    return Object.keys(state.subjects ?? {}).length;
   }
 
   async function statusOf(orderId: string): Promise<string | undefined> {
@@ -241,14 +263,6 @@ describe("payment on JetStream", () => {
   });
 
   describe("GET /payments/{order}", () => {
-    const appOf = ({ ledger }: { ledger: Ledger }) =>
-      checked(
-        routes(createApp({ log: pino({ level: "silent" }), metrics: createMetrics("payment") }), {
-          jsm: client.jsm,
-          ledger,
-        }),
-      );
-
     it("shows what became of the money, and never the token", async () => {
       const provider = new Counting(sandbox({ slowMs: 1 }));
       const gate = Promise.withResolvers<void>();
@@ -290,6 +304,80 @@ describe("payment on JetStream", () => {
       expect(response.status).toBe(404);
       expect(response.headers.get("content-type")).toContain("application/problem+json");
       expect(await response.json()).toMatchObject({ type: "urn:problem:shop:unknown-payment" });
+    });
+  });
+
+  describe("a refund that Stripe does not make", () => {
+    const operator = { authorization: "Bearer operator", "content-type": "application/json" };
+    const settlement = { settled_by: "ada", note: "bank transfer 4711", amount_cents: 1_200 };
+
+    const settleBy = (app: ReturnType<typeof appOf>, orderId: string, body: object) =>
+      app.request(`/payments/${orderId}/settlement`, {
+        method: "POST",
+        headers: operator,
+        body: JSON.stringify(body),
+      });
+
+    it("waits in the ledger for as long as it is pending, whoever asks again", async () => {
+      await using api = new StripeStandIn();
+      const provider = new Counting(
+        stripe({ secretKey: SECRET_KEY, apiBase: await api.listen(), log: silent }),
+      );
+      api.refundStatus = "pending";
+      await using service = await start(provider);
+      await charge("pending", { paymentToken: "pm_card_visa" });
+      await settled();
+      await refund("pending");
+      await until("it to wait", async () => (await waiting()) === 1);
+      await refund("pending");
+      await until("both to be acknowledged", () => drained(client.jsm, "CHECKOUT", "payment"));
+      expect(provider.asked).toEqual(["pending/capture", "pending/refund"]);
+      const state = await service.ledger.read(key(paymentWaiting, "pending.checkout_refund_payment"));
+      expect(state.value).toMatchObject({ tries: 1, reason: "Stripe: the refund is pending" });
+      // A person cannot settle what may still be refunded.
+      expect((await settleBy(appOf(service), "pending", settlement)).status).toBe(409);
+      await client.jsm.streams.purge("PAYMENT", { filter: `${paymentWaitingTimer.subject}.>` });
+    });
+
+    it("is listed for a person, who settles it once", async () => {
+      await using api = new StripeStandIn();
+      const provider = new Counting(
+        stripe({ secretKey: SECRET_KEY, apiBase: await api.listen(), log: silent }),
+      );
+      await using service = await start(provider);
+      const app = appOf(service);
+      await charge("disputed", { paymentToken: "pm_card_visa" });
+      await settled();
+      api.refuse = fault(400, { type: "invalid_request_error", code: "charge_disputed", message: "No" });
+      await refund("disputed");
+      await settled();
+      await refund("disputed");
+      await settled();
+      expect(provider.asked).toEqual(["disputed/capture", "disputed/refund"]);
+      const listed = { order_id: "disputed", status: "refunding", refunded_cents: 0 };
+      expect(await (await app.request("/refunds", { headers: operator })).json()).toMatchObject({
+        refunds: [{ ...listed, refund_refused: { code: expect.stringContaining("charge_disputed") } }],
+      });
+
+      expect((await app.request("/refunds")).status).toBe(401);
+      expect((await settleBy(app, "nobody", settlement)).status).toBe(404);
+      const part = await settleBy(app, "disputed", { ...settlement, amount_cents: 1_000 });
+      expect([part.status, await part.json()]).toEqual([
+        409,
+        expect.objectContaining({
+          detail: expect.stringContaining("1200 cents of EUR were captured, and 1000"),
+        }),
+      ]);
+      for (let n = 0; n < 2; n++) {
+        expect(await (await settleBy(app, "disputed", settlement)).json()).toMatchObject({
+          status: "refunded",
+          refunded_cents: 1_200,
+          settlement,
+        });
+      }
+      expect((await settleBy(app, "disputed", { ...settlement, settled_by: "eve" })).status).toBe(409);
+      expect(await eventsOf("disputed")).toEqual({ captured: 1, refund_refused: 1, refunded: 1 });
+      expect(await (await app.request("/refunds", { headers: operator })).json()).toEqual({ refunds: [] });
     });
   });
 

@@ -30,7 +30,7 @@ export interface Unavailable {
   kind: "unavailable";
   /** For the log: no token, no key. */
   reason: string;
-  /** When to come again, if the provider knows better than the processor's backoff. */
+  /** When to come again at the earliest, if the provider says so. */
   retryAfterMs?: number;
 }
 
@@ -54,7 +54,11 @@ export type CaptureAnswer =
   | Unavailable;
 
 /** `refunded` once the money is on its way back for good: a refund that may still fail is `unavailable`. */
-export type RefundAnswer = { kind: "refunded"; refundId: string } | Unavailable;
+export type RefundAnswer =
+  | { kind: "refunded"; refundId: string }
+  /** It will not be refunded by asking again: a person has to see to it. `code` is for people: no token, no key. */
+  | { kind: "refund_refused"; code: string }
+  | Unavailable;
 
 /**
  * Whoever moves the money. I4: requests with the same idempotency key have one effect and one final answer, whoever

@@ -16,6 +16,7 @@ import {
   isAlreadyRefunded,
   isInvalid,
   isMismatch,
+  isRefundImpossible,
   listOf,
   needsPerson,
   objectOf,
@@ -34,11 +35,8 @@ export interface StripeOptions {
 
 /** What only a person can mend is tried a few times within the 30 s that a checkout gives its charge, and no oftener. */
 const MISCONFIGURED_RETRY_MS = 10_000;
-/** A refund that is pending is looked at again after a quarter of its age, within these bounds: it may take days. */
+/** A refund that is pending takes minutes at least, and may take days. */
 const MIN_REFUND_POLL_MS = 60_000;
-const MAX_REFUND_POLL_MS = 3_600_000;
-/** A refund that is older than this and still pending is an error in the log, with every look at it. */
-const REFUND_OVERDUE_MS = 7 * 24 * 3_600_000;
 /** Found at once. There is one PaymentIntent for an order, and one refund, unless a person made more. */
 const FIND_LIMIT = 100;
 
@@ -54,8 +52,8 @@ const FIND_LIMIT = 100;
  * answer, even a 500 (https://docs.stripe.com/api/idempotent_requests). So a capture that may have been asked for
  * before is searched for by its order first. The search lags by minutes at most, when the key still protects.
  *
- * A refund is `refunded` once it has succeeded. While it is pending it is looked at again, ever more rarely, hourly in the
- * end. One that fails is an error in the log until a person has made another, which is found.
+ * A refund is `refunded` once it has succeeded, and `unavailable` while it is pending. One that has failed, or that Stripe will
+ * not make, is `refund_refused`.
  */
 export function stripe(options: StripeOptions): Provider {
   const { log } = options;
@@ -187,8 +185,10 @@ export function stripe(options: StripeOptions): Provider {
       )
       .catch((cause) => {
         if (isAlreadyRefunded(cause)) return undefined;
-        throw cause;
+        if (!isRefundImpossible(cause)) throw cause;
+        return { refused: codeOf(cause) };
       });
+    if (refund !== undefined && "refused" in refund) return refuse(request.orderId, refund.refused);
     return refund?.status === "succeeded" ? { kind: "refunded", refundId: refund.id } : findRefund(request);
   }
 
@@ -201,17 +201,20 @@ export function stripe(options: StripeOptions): Provider {
     if (last !== undefined && cents >= amountCents) return { kind: "refunded", refundId: last.id };
     const waiting = found.find(({ status }) => status === "pending" || status === "requires_action");
     const refund = waiting ?? found[0];
-    if (refund === undefined) return misconfigured("Stripe: refunded, by no refund that it names");
-    const { id, status, created } = refund;
-    const ageMs = Date.now() - created * 1_000;
-    if (waiting === undefined || ageMs > REFUND_OVERDUE_MS) {
-      log.error(
-        { order_id: orderId, refund_id: id, status },
-        "a refund does not succeed; a person has to look",
-      );
-    }
-    const retryAfterMs = Math.min(Math.max(ageMs / 4, MIN_REFUND_POLL_MS), MAX_REFUND_POLL_MS);
-    return { kind: "unavailable", reason: `Stripe: the refund is ${status}`, retryAfterMs };
+    if (refund === undefined) return refuse(orderId, "Stripe: refunded, by no refund that it names");
+    const { status, failure_reason: why } = refund;
+    if (waiting === undefined)
+      return refuse(orderId, `Stripe: the refund is ${status}${why ? `, ${why}` : ""}`);
+    return {
+      kind: "unavailable",
+      reason: `Stripe: the refund is ${status}`,
+      retryAfterMs: MIN_REFUND_POLL_MS,
+    };
+  }
+
+  function refuse(orderId: string, code: string): RefundAnswer {
+    log.error({ order_id: orderId, code }, "a refund will not succeed; a person has to settle it");
+    return { kind: "refund_refused", code };
   }
 
   /** @throws What is not an answer of Stripe. */

@@ -32,6 +32,17 @@ export function isMismatch(cause: unknown): boolean {
   return cause instanceof errors.StripeIdempotencyError;
 }
 
+/**
+ * What Stripe refuses a refund for, whatever is tried again: the customer's bank has the money in a dispute, or the account that
+ * it came from is gone (https://docs.stripe.com/error-codes). Any other refusal may pass.
+ */
+const IMPOSSIBLE = new Set(["charge_disputed", "refund_disputed_payment", "account_closed"]);
+
+/** Whether a refund will never be made by asking for it. */
+export function isRefundImpossible(cause: unknown): cause is Stripe.errors.StripeInvalidRequestError {
+  return cause instanceof errors.StripeInvalidRequestError && IMPOSSIBLE.has(cause.code ?? "");
+}
+
 export function isAlreadyRefunded(cause: unknown): boolean {
   return cause instanceof errors.StripeInvalidRequestError && cause.code === "charge_already_refunded";
 }

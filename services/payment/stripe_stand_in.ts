@@ -23,7 +23,7 @@ export class StripeStandIn implements AsyncDisposable {
   readonly #server = createServer((request, response) => void this.#serve(request, response));
   readonly #replies = new Map<string, { form: string; reply: Reply }>();
   readonly intents: Made[] = [];
-  readonly refunds: (Made & { created: number })[] = [];
+  readonly refunds: Made[] = [];
   readonly requests: { method: string; path: string; key: string | undefined }[] = [];
   /** Answers with this instead, before anything is done. */
   refuse: Reply | undefined;
@@ -35,9 +35,8 @@ export class StripeStandIn implements AsyncDisposable {
   searchLags = false;
   /** Whether a currency is refused before the key is looked at, or after, so that the refusal is kept under the key. */
   keepsRefusals = false;
-  /** Status of the refunds that are made, and when they were made, in seconds. */
+  /** Status of the refunds that are made. */
   refundStatus = "succeeded";
-  refundsCreated = Math.floor(Date.now() / 1_000);
 
   async listen(): Promise<string> {
     await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
@@ -153,7 +152,7 @@ export class StripeStandIn implements AsyncDisposable {
     }
     const amount = this.intents.find((intent) => intent.id === captureId)?.amount ?? 0;
     const id = `re_${this.refunds.length + 1}`;
-    const refund = { id, status: this.refundStatus, amount, created: this.refundsCreated, form };
+    const refund = { id, status: this.refundStatus, amount, form };
     this.refunds.push(refund);
     return { status: 200, body: { ...refund, object: "refund" } };
   }

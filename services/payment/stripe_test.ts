@@ -321,30 +321,32 @@ describe("stripe()", () => {
       expect(errors).toEqual([]);
     });
 
-    it("looks ever more rarely, and says so loudly when it takes too long", async () => {
-      api.refundStatus = "pending";
-      api.refundsCreated -= 8 * 24 * 3_600;
-      expect(await poll()).toMatchObject({ kind: "unavailable", retryAfterMs: 3_600_000 });
-      expect(errors).toEqual([expect.stringContaining("a person has to look")]);
-    });
-
-    it("says so loudly when it failed, and finds the one that a person made instead", async () => {
+    it("leaves one that failed to a person, and finds the one that was made instead", async () => {
       api.refundStatus = "pending";
       await poll();
       const [first] = api.refunds;
       if (first === undefined) throw new Error("no refund");
       first.status = "failed";
-      expect(await poll()).toMatchObject({ kind: "unavailable", reason: "Stripe: the refund is failed" });
-      expect(errors).toEqual([expect.stringContaining("a person has to look")]);
+      expect(await poll()).toEqual({ kind: "refund_refused", code: "Stripe: the refund is failed" });
+      expect(errors).toEqual([expect.stringContaining("a person has to settle it")]);
       api.refunds.unshift({ ...first, id: "re_manual", status: "succeeded" });
       expect(await poll()).toEqual({ kind: "refunded", refundId: "re_manual" });
     });
+
+    it.each(["charge_disputed", "account_closed"])(
+      "leaves to a person what is refused by %s",
+      async (code) => {
+        api.refuse = fault(400, { type: "invalid_request_error", code, message: "No" });
+        expect(await poll()).toMatchObject({ kind: "refund_refused", code: expect.stringContaining(code) });
+        expect(errors).toEqual([expect.stringContaining("a person has to settle it")]);
+      },
+    );
 
     it("does not take a part for the whole", async () => {
       api.refundStatus = "pending";
       await poll();
       for (const refund of api.refunds) Object.assign(refund, { status: "succeeded", amount: 1 });
-      expect(await poll()).toMatchObject({ kind: "unavailable" });
+      expect(await poll()).toMatchObject({ kind: "refund_refused" });
     });
   });
 

@@ -45,7 +45,7 @@ export interface Change {
   /** By index of the timer: the message that it will fire, 0 for none. */
   readonly timers: readonly (readonly [timer: number, message: number])[];
   readonly says: readonly number[];
-  readonly outcome: "done" | "perform" | "retry" | "dead";
+  readonly outcome: "done" | "perform" | "retry" | "wait" | "dead";
   readonly effect?: Effect;
   /** What is wrong with the times that it stores, which are no part of a state. */
   readonly wrong?: string;

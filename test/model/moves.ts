@@ -92,7 +92,7 @@ function* received(
   decisions: Decisions,
   { id, label, first, change }: { id: number; label: string; first: boolean; change: Change },
 ): Generator<Move> {
-  if (change.outcome === "retry") return;
+  if (isLater(change)) return;
   const nothing = change.writes.length + change.timers.length + change.says.length === 0;
   if (!first && nothing && change.outcome === "done") return;
   const next = stored(state, change, decisions);
@@ -132,7 +132,7 @@ function* flightMoves(state: State, id: number, { decisions, providers }: Moves)
     // The same effect is under way in another process, to which the message was delivered as well.
     yield { label: `${label}, and elsewhere not yet`, fair: false, ...conclude(answer, state) };
   }
-  const lost: Answer = { kind: "unavailable", reason: "", delayMs: 0 };
+  const lost: Answer = { kind: "unavailable", reason: "" };
   yield { label: `${kind} concludes: the answer is lost`, fair: false, ...conclude(lost, rest) };
   yield { label: `the ${name} is forgotten in a crash`, to: rest, fair: false, says: [] };
 }
@@ -142,7 +142,7 @@ function concluded(
   change: Change,
   { decisions, message }: { decisions: Decisions; message: number },
 ): State {
-  if (change.outcome === "retry") return from;
+  if (isLater(change)) return from;
   const next = stored(from, change, decisions);
   if (change.outcome === "perform") return begun(next, decisions, { id: message, change });
   return { ...next, messages: acked(next, message) };
@@ -208,4 +208,9 @@ function detailOf(value: object): string {
   if ("reason" in value) return ` (${value.reason})`;
   if ("version" in value && "state" in value) return ` (${value.state}, version ${value.version})`;
   return "";
+}
+
+/** Whether nothing comes of a delivery but another one. */
+function isLater({ outcome }: Change): boolean {
+  return outcome === "retry" || outcome === "wait";
 }

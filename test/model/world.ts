@@ -133,7 +133,7 @@ export function makeWorld(scenario: Scenario, table: Table): World {
   const services: Readonly<Record<string, readonly AnyHandler[]>> = {
     coordinator: coordinator(deadlines, table),
     inventory,
-    payment: payments({ provider, backoffMs: () => 0 }),
+    payment: payments({ provider }),
     fraud: fraud({ reviewTtlMs: MINUTE }),
     fulfillment: fulfillment({ unpackable }),
   };

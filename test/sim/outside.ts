@@ -19,7 +19,7 @@ export class Provider {
     const { random, network, bug } = around;
     const again = bug === "new_idempotency_key_each_time" ? `/${++this.#serial}` : "";
     const key = `${effect.idempotencyKey}${again}`;
-    const unavailable: Answer = { kind: "unavailable", reason: "no answer", delayMs: random.delay(500) };
+    const unavailable: Answer = { kind: "unavailable", reason: "no answer" };
     const slow = effect.kind === "capture" && effect.token === "tok_slow" && !this.captures.has(key);
     yield slow ? random.delay(SLOW_MS) : random.delay(OUTSIDE_MS);
     if (random.chance(network.faults.outsideFails)) return unavailable;
@@ -54,14 +54,14 @@ export class Mailboxes {
   readonly faults: string[] = [];
 
   *perform(letter: Letter, { random, network }: Surroundings): Task<SendResult> {
-    const retry: SendResult = { kind: "retry", delayMs: random.delay(500), reason: "no answer" };
+    const unavailable: SendResult = { kind: "unavailable", reason: "no answer" };
     yield random.delay(OUTSIDE_MS);
-    if (random.chance(network.faults.outsideFails)) return retry;
+    if (random.chance(network.faults.outsideFails)) return unavailable;
     const before = this.letters.get(letter.messageId);
     if (before !== undefined && (before.text !== letter.text || before.to !== letter.to)) {
       this.faults.push(`two letters are called ${letter.messageId}`);
     }
     this.letters.set(letter.messageId, letter);
-    return random.chance(network.faults.outsideMute) ? retry : { kind: "sent" };
+    return random.chance(network.faults.outsideMute) ? unavailable : { kind: "sent" };
   }
 }

@@ -18,6 +18,7 @@ export interface ProcessorOptions {
 }
 
 const trace = newTrace();
+const WAIT_MS = 500;
 
 /** What `Processor` of `nats/` does, in virtual time: decide, commit, perform, conclude, and acknowledge at last. */
 export class SimProcessor {
@@ -48,8 +49,9 @@ export class SimProcessor {
     const outcome = yield* this.#run(message, handler, id);
     turn?.fire();
     around.say(process.name, () => `${message.subject} #${seq} (${message.deliveries}.): ${outcome.kind}`);
-    if (outcome.kind === "retry") {
-      const delayMs = Math.round(outcome.delayMs);
+    // What waits comes again, as what is given back does.
+    if (outcome.kind === "retry" || outcome.kind === "wait") {
+      const delayMs = outcome.kind === "wait" ? around.random.delay(WAIT_MS) : Math.round(outcome.delayMs);
       network.tell(() => network.store.nak(stream, process.service, { seq, delayMs }));
       return;
     }

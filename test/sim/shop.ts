@@ -39,10 +39,7 @@ const handlersOf: Readonly<Record<string, readonly AnyHandler[]>> = {
   order,
   coordinator: coordinator(deadlines),
   inventory,
-  payment: payment({
-    provider: { name: "simulated", capture: nobody, refund: nobody },
-    backoffMs: () => SECOND,
-  }),
+  payment: payment({ provider: { name: "simulated", capture: nobody, refund: nobody } }),
   fraud: fraud({ reviewTtlMs: REVIEW_TTL_MS }),
   fulfillment: fulfillment({ unpackable }),
   notification: notification({ mailer: { send: nobody } }),

@@ -4,13 +4,15 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file shop/payment/v1/payment.proto.
  */
 export const file_shop_payment_v1_payment: GenFile = /*@__PURE__*/
-  fileDesc("Ch1zaG9wL3BheW1lbnQvdjEvcGF5bWVudC5wcm90bxIPc2hvcC5wYXltZW50LnYxItcBCgdQYXltZW50EhAKCG9yZGVyX2lkGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIUCgxhbW91bnRfY2VudHMYAyABKAMSEAoIY3VycmVuY3kYBCABKAkSFQoNcGF5bWVudF90b2tlbhgFIAEoCRISCgpjYXB0dXJlX2lkGAYgASgJEhEKCXJlZnVuZF9pZBgHIAEoCRIUCgxkZWNsaW5lX2NvZGUYCCABKAkSFgoOY2FwdHVyZWRfY2VudHMYCSABKAMSFgoOcmVmdW5kZWRfY2VudHMYCiABKANiBnByb3RvMw");
+  fileDesc("Ch1zaG9wL3BheW1lbnQvdjEvcGF5bWVudC5wcm90bxIPc2hvcC5wYXltZW50LnYxItcCCgdQYXltZW50EhAKCG9yZGVyX2lkGAEgASgJEg4KBnN0YXR1cxgCIAEoCRIUCgxhbW91bnRfY2VudHMYAyABKAMSEAoIY3VycmVuY3kYBCABKAkSFQoNcGF5bWVudF90b2tlbhgFIAEoCRISCgpjYXB0dXJlX2lkGAYgASgJEhEKCXJlZnVuZF9pZBgHIAEoCRIUCgxkZWNsaW5lX2NvZGUYCCABKAkSFgoOY2FwdHVyZWRfY2VudHMYCSABKAMSFgoOcmVmdW5kZWRfY2VudHMYCiABKAMSFgoOcmVmdW5kX3JlZnVzZWQYCyABKAkSNQoRcmVmdW5kX3JlZnVzZWRfYXQYDCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCnNldHRsZW1lbnQYDSABKAsyGy5zaG9wLnBheW1lbnQudjEuU2V0dGxlbWVudCJ0CgpTZXR0bGVtZW50EhIKCnNldHRsZWRfYnkYASABKAkSDAoEbm90ZRgCIAEoCRIUCgxhbW91bnRfY2VudHMYAyABKAMSLgoKc2V0dGxlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * payment.payment.<order>: what is known of the money of an order.
@@ -74,6 +76,25 @@ export type Payment = Message<"shop.payment.v1.Payment"> & {
    * @generated from field: int64 refunded_cents = 10;
    */
   refundedCents: bigint;
+
+  /**
+   * Why the provider will not refund, however often it is asked. It is asked no more: a person has to settle it.
+   *
+   * @generated from field: string refund_refused = 11;
+   */
+  refundRefused: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp refund_refused_at = 12;
+   */
+  refundRefusedAt?: Timestamp | undefined;
+
+  /**
+   * Of a payment that is "refunded" without a refund of the provider.
+   *
+   * @generated from field: shop.payment.v1.Settlement settlement = 13;
+   */
+  settlement?: Settlement | undefined;
 };
 
 /**
@@ -82,4 +103,40 @@ export type Payment = Message<"shop.payment.v1.Payment"> & {
  */
 export const PaymentSchema: GenMessage<Payment> = /*@__PURE__*/
   messageDesc(file_shop_payment_v1_payment, 0);
+
+/**
+ * What a person has recorded: the customer got the money back by other means than a refund of the provider.
+ *
+ * @generated from message shop.payment.v1.Settlement
+ */
+export type Settlement = Message<"shop.payment.v1.Settlement"> & {
+  /**
+   * @generated from field: string settled_by = 1;
+   */
+  settledBy: string;
+
+  /**
+   * How and why, for whoever audits the books.
+   *
+   * @generated from field: string note = 2;
+   */
+  note: string;
+
+  /**
+   * @generated from field: int64 amount_cents = 3;
+   */
+  amountCents: bigint;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp settled_at = 4;
+   */
+  settledAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message shop.payment.v1.Settlement.
+ * Use `create(SettlementSchema)` to create a new message.
+ */
+export const SettlementSchema: GenMessage<Settlement> = /*@__PURE__*/
+  messageDesc(file_shop_payment_v1_payment, 1);
 

@@ -24,6 +24,8 @@ export type PaymentRefunded = Message<"shop.payment.v1.PaymentRefunded"> & {
   orderId: string;
 
   /**
+   * The provider's. Empty if a person has settled it by other means.
+   *
    * @generated from field: string refund_id = 2;
    */
   refundId: string;
