@@ -35,11 +35,19 @@ export interface AttemptsOptions extends Settling {
 }
 
 /**
- * What became of a delivery: `done`, `wait` (stored as waiting), `dead` and `replayed` (before, and not handled again) are
- * acknowledged; `retry` was asked for by its handler, `error` failed, and `stopped` was given back by a process that ends. Those
+ * What became of a delivery: `done`, `wait` (stored as waiting), `dead`, `dropped` (a hint that cannot be handled) and `replayed`
+ * (before, and not handled again) are acknowledged; `retry` was asked for by its handler, `error` failed, and `stopped` was given back by a process that ends. Those
  * come again.
  */
-export type AttemptOutcome = "done" | "wait" | "dead" | "replayed" | "retry" | "error" | "stopped";
+export type AttemptOutcome =
+  | "done"
+  | "wait"
+  | "dead"
+  | "dropped"
+  | "replayed"
+  | "retry"
+  | "error"
+  | "stopped";
 
 const done: Outcome = { kind: "done", messages: [] };
 
@@ -83,8 +91,7 @@ export class Attempts {
     }
     try {
       const outcome = await this.#handle(incoming, place);
-      if (outcome === "done" || outcome === "wait" || outcome === "dead")
-        this.#throws.delete(idOf(incoming.msg));
+      if (outcome !== "retry" && outcome !== "error") this.#throws.delete(idOf(incoming.msg));
       return outcome;
     } catch (cause) {
       return this.#afterThrow(incoming, cause);
@@ -136,7 +143,7 @@ export class Attempts {
       incoming.msg.nak(backoffMs(incoming.msg.info.deliveryCount));
       return "error";
     }
-    if (read.kind === "unreadable") return this.#park(incoming, read.error);
+    if (read.kind === "unreadable") return this.#giveUp(incoming, handler, read.error);
     const decoded = { value: read.value, id, place };
     if (handler.perform === undefined) return this.#run(incoming, handler, decoded);
     return this.#turns.take(id, () => this.#run(incoming, handler, decoded));
@@ -280,8 +287,10 @@ export class Attempts {
     // Deliveries are no measure: a message may have been left for later any number of times.
     const throws = (this.#throws.get(idOf(msg)) ?? 0) + 1;
     if (throws >= MAX_THROWS) {
-      const outcome = await this.#park(incoming, cause instanceof Error ? cause.message : String(cause));
-      if (outcome === "dead") this.#throws.delete(idOf(msg));
+      const handler = this.#handlers.get(splitSubject(incoming.subject).prefix);
+      const error = cause instanceof Error ? cause.message : String(cause);
+      const outcome = await this.#giveUp(incoming, handler, error);
+      if (outcome !== "error") this.#throws.delete(idOf(msg));
       return outcome;
     }
     this.#throws.set(idOf(msg), throws);
@@ -291,6 +300,13 @@ export class Attempts {
     }
     msg.nak(backoffMs(throws));
     return "error";
+  }
+
+  /** A hint is let go. Everything else is parked. */
+  async #giveUp(incoming: Incoming, handler: AnyHandler | undefined, error: string): Promise<AttemptOutcome> {
+    if (handler?.contract.hint !== true) return this.#park(incoming, error);
+    this.#options.log.warn({ ...this.#fields(incoming), error }, "let a hint go that cannot be handled");
+    return (await finish(incoming, this.#options)) === "done" ? "dropped" : "error";
   }
 
   #park(incoming: Incoming, error: string): Promise<AttemptOutcome> {

@@ -319,6 +319,23 @@ describe("Processor", () => {
       expect(await countsOf(client.jsm, "a")).toEqual([1]);
     });
 
+    it.each(["decoded", "handled"])("is let go when it is a hint that cannot be %s", async (what) => {
+      const hint = { ...add, hint: true };
+      const throwing: Handler<Command> = {
+        ...adding,
+        contract: hint,
+        decide() {
+          throw new Error("cannot add");
+        },
+      };
+      if (what === "decoded") await client.js.publish("inbox.add.a", new Uint8Array([255]));
+      else await send(add, "a", { orderId: "a-1" });
+      start([throwing]);
+      await handled();
+      expect(deliveries.at(-1)?.outcome).toBe("dropped");
+      expect(await deadLetters()).toEqual([]);
+    });
+
     it("is parked at once when the handler says so", async () => {
       await send(add, "a", { orderId: "a-1" });
       start([{ ...adding, decide: () => ({ kind: "dead", reason: "absurd" }) } satisfies Handler<Command>]);

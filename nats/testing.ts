@@ -1,6 +1,8 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
 import { ItemSchema } from "../gen/shop/inventory/v1/item_pb.ts";
 import { IdempotencyKeySchema } from "../gen/shop/order/v1/idempotency_key_pb.ts";
+import { WaitingDueSchema } from "../gen/shop/waiting/v1/waiting_due_pb.ts";
+import { WaitingSchema } from "../gen/shop/waiting/v1/waiting_pb.ts";
 import { applyTopology } from "./apply.ts";
 import { orMissing } from "./compare.ts";
 import { type Contract, contract, key, message } from "./contracts/mod.ts";
@@ -26,6 +28,12 @@ export const alarm = contract("test.alarm", IdempotencyKeySchema, { fired: true 
 export const add = contract("inbox.add", IdempotencyKeySchema);
 /** A command with an effect outside the ledger. */
 export const act = contract("inbox.act", IdempotencyKeySchema);
+/** How the ledger's service stores what waits. */
+export const waiting = {
+  state: contract("test.waiting", WaitingSchema, { keep: "latest" }),
+  timer: contract("test.waiting_timer", WaitingDueSchema, { keep: "latest" }),
+  due: contract("test.waiting_due", WaitingDueSchema, { fired: true }),
+};
 /** A command that its consumer takes and nobody handles. */
 export const other = contract("inbox.other", IdempotencyKeySchema);
 

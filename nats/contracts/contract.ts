@@ -23,6 +23,11 @@ export interface Contract<S extends DescMessage = DescMessage> {
   readonly keep: "every" | "latest";
   /** Whether the server stores it when a schedule fires. It carries the schedule's headers then, its batch's among them. */
   readonly fired: boolean;
+  /**
+   * Whether it only says that it is time to look at what a sweep looks at as well. One that cannot be handled is let go: what it
+   * is about is mended without it, and a dead letter would stay when nothing is left to do.
+   */
+  readonly hint: boolean;
 }
 
 /** The last message of one subject, as the state of one entity. */
@@ -45,9 +50,10 @@ export interface Outgoing<S extends DescMessage = DescMessage> {
 export function contract<S extends DescMessage>(
   subject: string,
   schema: S,
-  options: Partial<Pick<Contract, "keep" | "fired">> = {},
+  options: Partial<Pick<Contract, "keep" | "fired" | "hint">> = {},
 ): Contract<S> {
-  return { subject, schema, keep: options.keep ?? "every", fired: options.fired ?? false };
+  const { keep = "every", fired = false, hint = false } = options;
+  return { subject, schema, keep, fired, hint };
 }
 
 export function key<S extends DescMessage>(contract: Contract<S>, id: string): Key<S> {

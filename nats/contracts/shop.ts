@@ -65,7 +65,10 @@ export const checkoutCompleted = contract("checkout.completed", CheckoutComplete
 export const checkoutCancelled = contract("checkout.cancelled", CheckoutCancelledSchema);
 /** A schedule, there for as long as the checkout is in a state with a deadline. Fires `deadlinePassed`. */
 export const checkoutTimer = contract("checkout.timer", DeadlinePassedSchema, { keep: "latest" });
-export const deadlinePassed = contract("checkout.deadline_passed", DeadlinePassedSchema, { fired: true });
+export const deadlinePassed = contract("checkout.deadline_passed", DeadlinePassedSchema, {
+  fired: true,
+  hint: true,
+});
 
 /** State, by sku. */
 export const item = contract("inventory.item", ItemSchema, { keep: "latest" });
@@ -100,7 +103,7 @@ export const reviewRejected = contract("fraud.review_rejected", ReviewRejectedSc
 export const reviewExpired = contract("fraud.review_expired", ReviewExpiredSchema);
 /** A schedule, there for as long as the review is open: the review queue. Fires `reviewDue`. */
 export const reviewTimer = contract("fraud.review_timer", ReviewDueSchema, { keep: "latest" });
-export const reviewDue = contract("fraud.review_due", ReviewDueSchema, { fired: true });
+export const reviewDue = contract("fraud.review_due", ReviewDueSchema, { fired: true, hint: true });
 
 /** State, as are the other two: an order has one of them at most. */
 export const orderShipped = contract("fulfillment.shipped", OrderShippedSchema);
