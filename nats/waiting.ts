@@ -128,9 +128,9 @@ export class Waiting {
       const reason = `tried ${counted(tries, "time")} in ${counted(hours, "hour")}: ${options.reason}`;
       return { kind: "given_up", reason };
     }
-    const until = new Date(
-      now.getTime() + Math.max(delayMs(patience, tries, jitter), Math.round(notBeforeMs)),
-    );
+    // What many are told at once, they do not do at once.
+    const askedMs = Math.round(notBeforeMs * (1 + jitter / 2));
+    const until = new Date(now.getTime() + Math.max(delayMs(patience, tries, jitter), askedMs));
     const nextTryAt = timestampFromDate(until);
     const reason = options.reason.slice(0, MAX_REASON);
     const { state, timer, due } = this.#contracts;

@@ -78,7 +78,7 @@ describe("ops replay", () => {
     ["nobody --from start", 2, "There is no such consumer. Services: order, coordinator, inventory"],
     ["CHECKOUT/nobody --from start", 2, "Those like it: CHECKOUT/coordinator, CHECKOUT/inventory"],
     ["payment", 2, "required option '--from <position>' not specified"],
-    ["payment --from 1", 2, "name a consumer (CHECKOUT/payment, DEAD_LETTER/payment)"],
+    ["payment --from 1", 2, "name a consumer (CHECKOUT/payment, PAYMENT/payment, DEAD_LETTER/payment)"],
     ["CHECKOUT/payment --from 0", 2, "A sequence is a positive whole number"],
     ["CHECKOUT/payment --from 1.5", 2, "A sequence is a positive whole number"],
     ["CHECKOUT/payment --from 99999999999999999999", 2, "A sequence is a positive whole number"],
@@ -90,7 +90,7 @@ describe("ops replay", () => {
       1,
       "Cannot replay CHECKOUT/payment from 4: the last message of CHECKOUT is 3",
     ],
-    ["payment --from 2099-01-01T00:00:00Z", 1, "nothing was stored since in CHECKOUT, DEAD_LETTER"],
+    ["payment --from 2099-01-01T00:00:00Z", 1, "nothing was stored since in CHECKOUT, PAYMENT, DEAD_LETTER"],
     [
       "analytics --from 2026-01-31T08:00:00Z",
       1,

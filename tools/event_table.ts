@@ -10,7 +10,7 @@ interface Row {
 
 /**
  * Every message of the shop that one service sends to another, as a Markdown table: the subject and its meaning from the
- * comment over the message in `proto/`, the consumers from the topology.
+ * comment over the message in `proto/` (`<service>`: each that has it), the consumers from the topology.
  */
 export async function eventTable(proto: URL): Promise<string> {
   const files = (await readdir(proto, { recursive: true })).filter((name) => name.endsWith(".proto"));
@@ -35,12 +35,16 @@ export function insertBetweenMarkers(text: string, name: string, content: string
 
 /** The comment `// order.created.<order>: a customer …` over a message, up to its first full stop. */
 function toRow(text: string): Row[] {
-  const comment = /^\/\/ ([a-z_]+\.[a-z_]+)(\.<[^:]+>): ((?:.|\n\/\/)*)\nmessage /m.exec(text);
+  const comment = /^\/\/ ([a-z_]+|<service>)\.([a-z_]+)(\.<[^:]+>): ((?:.|\n\/\/)*)\nmessage /m.exec(text);
   if (comment === null) return [];
-  const [, contract = "", id = "", words = ""] = comment;
+  const [, owner = "", kind = "", id = "", words = ""] = comment;
   const meaning = words.replaceAll("\n//", "").trim();
-  const readers = topology.consumers
-    .filter(({ contracts }) => contracts.some(({ subject }) => subject === contract))
-    .map(({ service }) => service);
-  return [{ subject: `${contract}${id}`, meaning, readers }];
+  const owners = owner === "<service>" ? topology.streams.map(({ prefix }) => prefix) : [owner];
+  return owners.map((prefix) => {
+    const contract = `${prefix}.${kind}`;
+    const readers = topology.consumers
+      .filter(({ contracts }) => contracts.some(({ subject }) => subject === contract))
+      .map(({ service }) => service);
+    return { subject: `${contract}${id}`, meaning, readers };
+  });
 }

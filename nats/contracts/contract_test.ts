@@ -54,10 +54,10 @@ describe("the shop's contracts", () => {
     expect(new Set(contracts.map(({ subject }) => subject)).size).toBe(contracts.length);
   });
 
-  it("carry a message of their owner, or of the checkout that commands it", () => {
+  it("carry a message of their owner, or of what waits", () => {
     for (const { subject, schema } of contracts) {
       const [owner] = subject.split(".");
-      expect(schema.typeName).toMatch(new RegExp(`^shop\\.${owner}\\.v1\\.`));
+      expect(schema.typeName).toMatch(new RegExp(`^shop\\.(${owner}|waiting)\\.v1\\.`));
     }
   });
 });

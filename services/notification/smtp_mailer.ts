@@ -35,8 +35,9 @@ export function createSmtpMailer({ url, from }: SmtpMailerOptions): Mailer {
   );
   const inLine = limit(MAX_CONNECTIONS);
   return {
-    send: (letter, { signal }) =>
-      inLine(async () => {
+    // A mail that was never tried goes before those that the server has turned away.
+    send: (letter, { signal, attempt }) =>
+      inLine({ first: attempt === 1 }, async () => {
         // A mail under way when the service stops is finished, or it would be sent twice; the others are left.
         signal.throwIfAborted();
         try {
@@ -77,17 +78,27 @@ function afterFailure(cause: unknown): SendResult {
   return { kind: "unavailable", reason };
 }
 
-/** Lets at most `slots` pieces of work run at a time, first come first served. */
-function limit(slots: number): <T>(work: () => Promise<T>) => Promise<T> {
+/** Lets at most `slots` pieces of work run at a time, first come first served in each of two lines. */
+function limit(slots: number): <T>(line: { first: boolean }, work: () => Promise<T>) => Promise<T> {
   let free = slots;
-  const waiting: (() => void)[] = [];
-  return async (work) => {
+  const first = new Set<() => void>();
+  const second = new Set<() => void>();
+  const takeNext = () => {
+    for (const line of [first, second]) {
+      for (const next of line) {
+        line.delete(next);
+        return next;
+      }
+    }
+    return undefined;
+  };
+  return async (line, work) => {
     if (free > 0) free -= 1;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
+    else await new Promise<void>((resolve) => (line.first ? first : second).add(resolve));
     try {
       return await work();
     } finally {
-      const next = waiting.shift();
+      const next = takeNext();
       if (next === undefined) free += 1;
       else next();
     }

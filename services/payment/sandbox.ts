@@ -9,6 +9,10 @@ export interface SandboxOptions {
 
 /** Tries of `tok_flaky` that fail before one succeeds. */
 const FLAKY_FAILURES = 2;
+/** Captures that cannot be refunded are known by their ids. */
+const PENDING = "sandbox_ch_pending";
+const REFUSED = "sandbox_ch_refused";
+const PENDING_MS = 60_000;
 /** Keys whose failures are remembered. The oldest are forgotten, and fail anew when they come again. */
 const MAX_FLAKY_KEYS = 10_000;
 
@@ -23,6 +27,8 @@ const MAX_FLAKY_KEYS = 10_000;
  * | `tok_declined` | is declined, `card_declined` |
  * | `tok_slow` | captures after `slowMs` |
  * | `tok_flaky` | is unavailable twice for each key, then captures |
+ * | `tok_refund_pending` | captures; a refund of it stays pending |
+ * | `tok_refund_refused` | captures; a refund of it is refused for good, `charge_disputed` |
  * | any other | is declined, `invalid_token` |
  */
 export function sandbox({ slowMs }: SandboxOptions): Provider {
@@ -45,6 +51,10 @@ export function sandbox({ slowMs }: SandboxOptions): Provider {
       switch (token) {
         case "tok_visa":
           return captured(idempotencyKey);
+        case "tok_refund_pending":
+          return { kind: "captured", captureId: idFrom(PENDING, idempotencyKey) };
+        case "tok_refund_refused":
+          return { kind: "captured", captureId: idFrom(REFUSED, idempotencyKey) };
         case "tok_declined":
           return { kind: "declined", code: "card_declined" };
         case "tok_slow":
@@ -58,7 +68,11 @@ export function sandbox({ slowMs }: SandboxOptions): Provider {
           return { kind: "declined", code: "invalid_token" };
       }
     },
-    async refund({ idempotencyKey }) {
+    async refund({ captureId, idempotencyKey }) {
+      if (captureId.startsWith(PENDING)) {
+        return { kind: "unavailable", reason: "the refund is pending", retryAfterMs: PENDING_MS };
+      }
+      if (captureId.startsWith(REFUSED)) return { kind: "refund_refused", code: "charge_disputed" };
       return { kind: "refunded", refundId: idFrom("sandbox_re", idempotencyKey) };
     },
   };

@@ -49,6 +49,17 @@ describe("sandbox()", () => {
     });
   });
 
+  it.each([
+    ["tok_refund_pending", { kind: "unavailable", reason: "the refund is pending", retryAfterMs: 60_000 }],
+    ["tok_refund_refused", { kind: "refund_refused", code: "charge_disputed" }],
+  ])("captures %s, and does not refund it", async (token, said) => {
+    const provider = sandbox({ slowMs: 1 });
+    const answer = await provider.capture(request(token), { signal });
+    if (answer.kind !== "captured") throw new Error(`it is ${answer.kind}`);
+    const { captureId } = answer;
+    expect(await provider.refund({ ...request(token), captureId }, { signal })).toEqual(said);
+  });
+
   it("captures tok_slow late", async () => {
     const started = performance.now();
     const answer = await sandbox({ slowMs: 60 }).capture(request("tok_slow"), { signal });

@@ -4,6 +4,7 @@ import { diskFaults } from "./disk.ts";
 import type { Fault } from "./fault.ts";
 import { halfBatchFaults } from "./half_batch.ts";
 import { networkFaults } from "./network.ts";
+import { outsideFaults } from "./outside.ts";
 import { processFaults } from "./processes.ts";
 import { timerFaults } from "./timers.ts";
 
@@ -15,6 +16,7 @@ export const catalogue: Readonly<Record<1 | 3, readonly Fault[]>> = {
     ...networkFaults,
     ...consumerFaults,
     ...timerFaults,
+    ...outsideFaults,
     ...diskFaults,
   ],
   3: clusterFaults,

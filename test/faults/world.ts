@@ -52,6 +52,8 @@ export interface Tally {
 export interface WorldOptions {
   /** What the services read besides {@linkcode environment}. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** Starts what the shop finds outside. Default: nothing, it has the sandbox's. @returns What the services read of it. */
+  readonly outside?: (stack: AsyncDisposableStack) => Promise<Outside>;
   /** Whether every service reaches the server through a proxy of its own. Default false. */
   readonly linked?: boolean;
   /** How long a message that was delivered waits for its acknowledgement. Default: what the topology says. */
@@ -60,6 +62,13 @@ export interface WorldOptions {
   readonly diskBytes?: number;
   /** Servers that run apart from the shop. Default: the shop runs one, as `npm start` does. */
   readonly nodes?: { readonly count: 1 | 3; readonly maxFileStore?: string };
+}
+
+/** What a test has in the place of the sandbox's provider or mailboxes. */
+export interface Outside {
+  readonly environment: Readonly<Record<string, string>>;
+  /** Folders that it has put mails in. Default: none. */
+  readonly mailFolders?: readonly string[];
 }
 
 /** A shop without analytics that can be broken, and everything that was promised to its customers. */
@@ -89,6 +98,7 @@ const SETTLE_MS = 90_000;
 
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
   await using stack = new AsyncDisposableStack();
+  const outside = await options.outside?.(stack);
   const nodes = options.nodes && stack.use(await startNodes(options.nodes));
   const uses = portUses(shopServices);
   const free = await freePorts(uses.length);
@@ -104,6 +114,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
         ...environment,
         ...(nodes && { NATS_MONITOR_URL: nodes.monitors, REPLICAS: String(nodes.names.length) }),
         ...options.environment,
+        ...outside?.environment,
       },
       {
         ports,
@@ -139,7 +150,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     tally,
     accepted: [],
     ignored: new Set(),
-    mailFolders: [join(shop.folder, "mail")],
+    mailFolders: [join(shop.folder, "mail"), ...(outside?.mailFolders ?? [])],
     deadLetters: 0,
     orderUrls,
     orderUrl: () => orderUrls[turn++ % orderUrls.length] as string,
@@ -210,7 +221,7 @@ function without(ledgers: Ledgers, ignored: ReadonlySet<string>): Ledgers {
   return Object.fromEntries(
     Object.entries(ledgers).map(([stream, messages]) => [
       stream,
-      messages.filter(({ subject }) => !ignored.has(subject.split(".").slice(2).join("."))),
+      messages.filter(({ subject }) => !ignored.has(subject.split(".", 3)[2] ?? "")),
     ]),
   );
 }

@@ -1,10 +1,13 @@
 import type { Ledgers, Stored } from "./ledgers.ts";
 
 /** Schedules leave their stream once they have fired or were cancelled, and with them their place in a batch. */
-const removable = /^(checkout\.timer|fraud\.review_timer)\./;
+const removable = /^(checkout\.timer|fraud\.review_timer|(payment|notification)\.waiting_timer)\./;
 
 /** What a schedule fires carries the headers of the schedule, those of its batch among them, and is of no batch. */
-const fired = /^(checkout\.deadline_passed|fraud\.review_due)\./;
+const fired = /^(checkout\.deadline_passed|fraud\.review_due|(payment|notification)\.waiting_due)\./;
+
+/** Streams that have schedules. */
+const scheduling: readonly string[] = ["CHECKOUT", "FRAUD", "PAYMENT", "NOTIFICATION"];
 
 interface Batches {
   /** Batches of which something is still stored. */
@@ -20,8 +23,7 @@ export function checkBatches(ledgers: Ledgers): Batches {
   const faults: string[] = [];
   let count = 0;
   for (const [stream, messages] of Object.entries(ledgers)) {
-    const schedules =
-      messages.some(({ subject }) => removable.test(subject)) || stream === "CHECKOUT" || stream === "FRAUD";
+    const schedules = messages.some(({ subject }) => removable.test(subject)) || scheduling.includes(stream);
     const bySeq = new Map(messages.map((message) => [message.seq, message]));
     const last = messages.at(-1)?.seq ?? 0;
     for (const [batch, first] of firstOfEach(messages)) {

@@ -15,8 +15,8 @@ export const file_shop_waiting_v1_waiting_due: GenFile = /*@__PURE__*/
   fileDesc("CiFzaG9wL3dhaXRpbmcvdjEvd2FpdGluZ19kdWUucHJvdG8SD3Nob3Aud2FpdGluZy52MSKPAgoKV2FpdGluZ0R1ZRImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc3RyZWFtGAIgASgJEhAKCHNlcXVlbmNlGAMgASgEEg8KB3N1YmplY3QYBCABKAkSLQoJc3RvcmVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5CgdoZWFkZXJzGAYgAygLMiguc2hvcC53YWl0aW5nLnYxLldhaXRpbmdEdWUuSGVhZGVyc0VudHJ5EgwKBGRhdGEYByABKAwaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
- * <service>.waiting_timer.<id>.<type>, a schedule, and <service>.waiting_due.<id>.<type>, which it fires: a message that is
- * tried again. It is carried along as it was delivered first.
+ * <service>.waiting_due.<order>.<type>: it is time to try a message again that waited for somebody outside the shop; fired by
+ * the schedule `<service>.waiting_timer.<order>.<type>`
  *
  * @generated from message shop.waiting.v1.WaitingDue
  */
