@@ -13,6 +13,7 @@ import {
   ledgerOf,
   Processor,
   startCheck,
+  sweepWaitingRegularly,
   type WaitingContracts,
 } from "../nats/mod.ts";
 import { type CommonConfig, StartError } from "./config.ts";
@@ -195,6 +196,14 @@ export function consume(
     }),
   );
   service.checks.consumers = () => processor.ready;
+  if (waiting === undefined) return;
+  const stopping = new AbortController();
+  const { jsm } = service;
+  const swept = sweepWaitingRegularly({ jsm, ledger, waiting, log, signal: stopping.signal });
+  service.stack.defer(async () => {
+    stopping.abort();
+    await swept;
+  });
 }
 
 /** Serves `/healthz`, `/readyz`, `/metrics`, `/openapi.json` and what `routes` adds. */

@@ -51,3 +51,4 @@ export * from "./tracer.ts";
 export * from "./trial.ts";
 export * from "./untimed.ts";
 export { type Patience, type WaitingContracts, waitingId } from "./waiting.ts";
+export { sweepWaitingRegularly } from "./waiting_sweep.ts";

@@ -47,7 +47,7 @@ export type Postponed =
   | { readonly kind: "given_up"; readonly reason: string };
 
 /** A message that should have been tried again so long ago has lost its timer: whoever asks for the same tries it. */
-const OVERDUE_MS = 60_000;
+export const OVERDUE_MS = 60_000;
 /** Headers are one line each, and reasons are for people. */
 const MAX_REASON = 500;
 

@@ -10,7 +10,8 @@ import type { Ledger } from "./ledger.ts";
 import { Processor } from "./processor.ts";
 import { act, counter, openLedger, testTopology, waiting } from "./testing.ts";
 import { type Topology, withDeadLetters } from "./topology.ts";
-import { delayMs, type Patience } from "./waiting.ts";
+import { delayMs, OVERDUE_MS, type Patience } from "./waiting.ts";
+import { sweepWaiting } from "./waiting_sweep.ts";
 
 const topology: Topology = {
   ...testTopology,
@@ -182,6 +183,30 @@ describe("what waits for somebody outside", () => {
     gate.resolve("done");
     await acknowledged();
     expect(asked).toHaveLength(3);
+  });
+
+  it("gets a timer again by the sweep when its own did not fire", async () => {
+    let tries = 0;
+    answers = async () => (++tries === 1 ? "not yet" : "done");
+    start(handler({ firstMs: 60_000, maxMs: 60_000 }));
+    await send("a");
+    await until("it to wait", async () => (await stateOf("a")) !== undefined);
+    await acknowledged();
+    // The same without a schedule.
+    const subject = `${waiting.timer.subject}.a.inbox_act`;
+    const timer = await client.jsm.streams.getMessage("TEST", { last_by_subj: subject });
+    if (timer === null) throw new Error("there is no timer");
+    await client.js.publish(subject, timer.data);
+    await client.jsm.streams.deleteMessage("TEST", timer.seq);
+    const sweep = (now: Date) => {
+      const { signal } = new AbortController();
+      return sweepWaiting({ jsm: client.jsm, ledger, waiting, log: silent, signal }, now);
+    };
+    expect(await sweep(new Date())).toBe(0);
+    expect(await sweep(new Date(Date.now() + 2 * OVERDUE_MS))).toBe(1);
+    // It is set for a moment after the sweep, which was in two minutes.
+    expect(Number((await stateOf("a"))?.nextTryAt?.seconds) * 1_000).toBeGreaterThan(Date.now() + OVERDUE_MS);
+    expect(await sweep(new Date())).toBe(0);
   });
 
   it("parks what says that it has waited and carries nothing", async () => {
