@@ -3,6 +3,7 @@ import type { JsMsg } from "@nats-io/jetstream";
 import { type ConsumerName, nameOf } from "./consumer_name.ts";
 import { splitSubject } from "./contracts/contract.ts";
 import { counted } from "./counted.ts";
+import { Effects } from "./effects.ts";
 import type { AnyHandler, Delivery, Outcome } from "./handler.ts";
 import type { Incoming } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
@@ -12,7 +13,7 @@ import { type Postponing, postpone } from "./postpone.ts";
 import { FORGED, type MessageRead, type Readable, readMessage } from "./read_message.ts";
 import type { Place } from "./replays.ts";
 import { fieldsOf, finish, parkAway, type Settling } from "./settle.ts";
-import { failWith, inEffectSpan } from "./spans.ts";
+import { failWith } from "./spans.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
 import type { Tracer } from "./tracer.ts";
 import { Turns } from "./turns.ts";
@@ -64,11 +65,11 @@ export class Attempts {
   readonly #once: ReadonlySet<string>;
   readonly #throws = new Map<string, number>();
   readonly #turns = new Turns();
-  /** How many effects of each handler are under way. */
-  readonly #underWay = new Map<AnyHandler, number>();
+  readonly #effects: Effects;
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
+    this.#effects = new Effects(options.tracer);
     this.#handlers = new Map(options.handlers.map((handler) => [handler.contract.subject, handler]));
     this.#once = new Set(options.consumers.filter(({ effects }) => effects !== undefined).map(nameOf));
   }
@@ -202,12 +203,16 @@ export class Attempts {
       }
       const { stopped: signal } = this.#options;
       signal.throwIfAborted();
-      if (this.#isFull(handler)) {
+      if (this.#effects.isFull(handler)) {
         const most = counted(handler.maxEffects ?? 0, "effect");
         outcome = { kind: "wait", reason: `${most} of ${handler.contract.subject} are under way` };
         break;
       }
-      const result = await this.#perform(incoming, handler, { effect: outcome.effect, signal, attempt });
+      const result = await this.#effects.perform(incoming, handler, {
+        effect: outcome.effect,
+        signal,
+        attempt,
+      });
       outcome = await commit(
         (view) => handler.conclude?.(view, value, result, deliveryIn(view)) as Outcome<unknown>,
       );
@@ -236,31 +241,6 @@ export class Attempts {
       default:
         return outcome satisfies never;
     }
-  }
-
-  async #perform(
-    { subject, trace, span }: Incoming,
-    handler: AnyHandler,
-    { effect, ...options }: { effect: unknown; signal: AbortSignal; attempt: number },
-  ): Promise<unknown> {
-    const { tracer } = this.#options;
-    const perform = async () => handler.perform?.(effect, options);
-    this.#underWay.set(handler, this.#underWayOf(handler) + 1);
-    try {
-      if (tracer === undefined || span === undefined) return await perform();
-      const described = handler.describe?.(effect) ?? { name: `perform ${splitSubject(subject).prefix}` };
-      return await inEffectSpan(tracer, described, { parent: trace, perform });
-    } finally {
-      this.#underWay.set(handler, this.#underWayOf(handler) - 1);
-    }
-  }
-
-  #isFull(handler: AnyHandler): boolean {
-    return handler.maxEffects !== undefined && this.#underWayOf(handler) >= handler.maxEffects;
-  }
-
-  #underWayOf(handler: AnyHandler): number {
-    return this.#underWay.get(handler) ?? 0;
   }
 
   #waitingOf({ subject, dueAt, letter }: Incoming, { patience }: AnyHandler): Waiting | undefined {
