@@ -104,7 +104,7 @@ export class Waiting {
   /**
    * Has `delivered` come again.
    * @param options.jitter Random, at least 0 and below 1.
-   * @param options.notBeforeMs What somebody outside has asked for. Default 0.
+   * @param options.notBeforeMs What somebody outside has asked for: the first wait, if it is longer. Default 0.
    */
   postpone(
     view: View,
@@ -128,9 +128,7 @@ export class Waiting {
       const reason = `tried ${counted(tries, "time")} in ${counted(hours, "hour")}: ${options.reason}`;
       return { kind: "given_up", reason };
     }
-    // What many are told at once, they do not do at once.
-    const askedMs = Math.round(notBeforeMs * (1 + jitter / 2));
-    const until = new Date(now.getTime() + Math.max(delayMs(patience, tries, jitter), askedMs));
+    const until = new Date(now.getTime() + delayMs(patience, { tries, jitter, notBeforeMs }));
     const nextTryAt = timestampFromDate(until);
     const reason = options.reason.slice(0, MAX_REASON);
     const { state, timer, due } = this.#contracts;
@@ -168,10 +166,13 @@ export function waitingId(subject: string): string {
   return `${id}.${prefix.replaceAll(".", "_")}`;
 }
 
-/** How long the wait after so many tries is, in milliseconds. */
-export function delayMs({ firstMs, maxMs }: Patience, tries: number, jitter: number): number {
-  const longest = Math.min(maxMs, firstMs * 2 ** Math.min(tries - 1, 40));
-  return Math.round(longest * (1 - jitter / 2));
+/** How long the wait after so many tries is, in milliseconds. What many are told at once, they do not do at once. */
+export function delayMs(
+  { firstMs, maxMs }: Patience,
+  { tries, jitter, notBeforeMs = 0 }: { tries: number; jitter: number; notBeforeMs?: number },
+): number {
+  const longest = Math.min(maxMs, Math.max(firstMs, notBeforeMs) * 2 ** Math.min(tries - 1, 40));
+  return Math.round(Math.max(longest * (1 - jitter / 2), notBeforeMs * (1 + jitter / 2)));
 }
 
 /** A message as it was delivered first, and when its timer was set for. */

@@ -226,13 +226,20 @@ describe("delayMs()", () => {
   const patience = { firstMs: 1_000, maxMs: 6 * 3_600_000 };
 
   it("doubles with each try up to the longest", () => {
-    expect([1, 2, 3, 12].map((tries) => delayMs(patience, tries, 0))).toEqual([
-      1_000, 2_000, 4_000, 2_048_000,
-    ]);
-    expect(delayMs(patience, 100_000, 0)).toBe(patience.maxMs);
+    const waits = [1, 2, 3, 12].map((tries) => delayMs(patience, { tries, jitter: 0 }));
+    expect(waits).toEqual([1_000, 2_000, 4_000, 2_048_000]);
+    expect(delayMs(patience, { tries: 100_000, jitter: 0 })).toBe(patience.maxMs);
   });
 
   it("is up to a half shorter by chance", () => {
-    expect(delayMs(patience, 1, 0.99)).toBe(505);
+    expect(delayMs(patience, { tries: 1, jitter: 0.99 })).toBe(505);
+  });
+
+  it("begins with what somebody outside has asked for, which it is never shorter than", () => {
+    const notBeforeMs = 60_000;
+    const of = (tries: number, jitter: number) => delayMs(patience, { tries, jitter, notBeforeMs });
+    expect([of(1, 0), of(1, 0.5), of(2, 0), of(2, 0.99), of(3, 0)]).toEqual([
+      60_000, 75_000, 120_000, 89_700, 240_000,
+    ]);
   });
 });
