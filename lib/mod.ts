@@ -18,3 +18,4 @@ export * from "./request.ts";
 export * from "./request_log.ts";
 export * from "./serve.ts";
 export * from "./service.ts";
+export type { StoreCheck } from "./store_check.ts";

@@ -34,6 +34,7 @@ import { openApiRoutes } from "./openapi.ts";
 import { sayWhenReady } from "./say_ready.ts";
 import { openSchemaGate, type SchemaGate } from "./schema_gate.ts";
 import { serve } from "./serve.ts";
+import { StoreCheck, watchWriteErrors } from "./store_check.ts";
 import { openTracing, type Tracing } from "./tracing.ts";
 
 /** A service that is connected to NATS and writes no ledger. */
@@ -58,6 +59,8 @@ export interface Observer {
 export interface Service extends Observer {
   readonly ledger: Ledger;
   readonly gate: SchemaGate;
+  /** Whether the servers store what it decides: `store` among the checks. */
+  readonly store: StoreCheck;
   /** Resolves when the ledger is whole and the schemas of its messages are registered. Nothing is stored or taken before. */
   readonly opened: Promise<unknown>;
 }
@@ -77,6 +80,7 @@ export async function connectService(
   const opened = Promise.all([gate.opened, wholeLedger(service, { ...options, stream })]);
   // Told to all that wait for it; with nobody waiting it is no fault of the process.
   opened.catch((cause) => log.debug({ err: cause }, "stopped before the ledger was opened"));
+  const store = watchStore(service, stream);
   const ledger = stack.use(
     new Ledger(connection, {
       stream,
@@ -85,10 +89,26 @@ export async function connectService(
       opened,
       tracer: tracing,
       log,
-      onCommit: (attempt) => observeCommit(metrics, attempt),
+      onCommit: (attempt) => {
+        observeCommit(metrics, attempt);
+        store.committed(attempt.outcome);
+      },
     }),
   );
-  return { ...service, ledger, gate, opened };
+  return { ...service, ledger, gate, store, opened };
+}
+
+function watchStore({ connection, config, log, checks, stack }: Observer, stream: string): StoreCheck {
+  const store = new StoreCheck({ stream });
+  const stopped = new AbortController();
+  stack.defer(() => stopped.abort());
+  const { NATS_MONITOR_URL: monitorUrl } = config;
+  void watchWriteErrors(store, { monitorUrl, log, signal: stopped.signal });
+  void (async () => {
+    for await (const { type } of connection.status()) if (type === "reconnect") store.reconnected();
+  })();
+  checks.store = () => store.ok;
+  return store;
 }
 
 /** Connects to NATS, and no more. */

@@ -8,9 +8,13 @@ const MAX_CHARS = 4 * 1024 * 1024;
  * The JSON that a GET is answered with. Every service asks once when it starts, for which `fetch()` would be a tenth of a
  * second's work: it is loaded when it is called first.
  *
- * @throws {Error} If there is no answer within `timeoutMs`, or another than 200, or it is no JSON.
+ * @param options.statuses Those whose body is read. Default: 200 alone.
+ * @throws {Error} If there is no answer within `timeoutMs`, or one of another status, or it is no JSON.
  */
-export async function getJson(url: string, { timeoutMs }: { timeoutMs: number }): Promise<unknown> {
+export async function getJson(
+  url: string,
+  { timeoutMs, statuses = [200] }: { timeoutMs: number; statuses?: readonly number[] },
+): Promise<unknown> {
   const get = url.startsWith("https:") ? getHttps : getHttp;
   const signal = AbortSignal.timeout(timeoutMs);
   const { promise, resolve, reject } = Promise.withResolvers<string>();
@@ -23,7 +27,7 @@ export async function getJson(url: string, { timeoutMs }: { timeoutMs: number })
     });
     response.on("error", reject);
     response.on("end", () => {
-      if (response.statusCode === 200) resolve(text);
+      if (statuses.includes(response.statusCode ?? 0)) resolve(text);
       else reject(new Error(`it answers ${response.statusCode}`));
     });
   });

@@ -52,3 +52,4 @@ export * from "./trial.ts";
 export * from "./untimed.ts";
 export { type Patience, type WaitingContracts, waitingId } from "./waiting.ts";
 export { sweepWaitingRegularly } from "./waiting_sweep.ts";
+export * from "./write_errors.ts";

@@ -5,6 +5,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Variables that name a file which a service reads itself. */
 const files = ["NATS_NKEY_FILE", "NATS_TLS_CA", "NATS_TLS_CERT", "NATS_TLS_KEY"];
+/** Names a path on the disk of the store. */
+const disk = "STORE_DISK";
 
 /** @throws {RangeError} If there is no such service. */
 export function serviceNamed(name: string | undefined): Service {
@@ -25,7 +27,8 @@ export function commandOf(
   { root, environment }: { root: string; environment: Environment },
 ): { args: string[]; env: Record<string, string> } {
   const { DATA_DIR = "" } = environment;
-  const reads = files.flatMap((name) => environment[name] || []);
+  const named = service.watchesDisk === true ? [...files, disk] : files;
+  const reads = named.flatMap((name) => environment[name] || []);
   const own = Object.entries(environmentFor(service, environment));
   return {
     args: nodeArguments(service, {

@@ -19,6 +19,15 @@ describe("commandOf()", () => {
     );
   });
 
+  it("lets nobody read the disk of the store but who watches it", () => {
+    const environment = { STORE_DISK: "/credential" };
+    const reads = services.filter((service) => {
+      const { args } = commandOf(service, { root: "/app", environment });
+      return args.includes("--allow-fs-read=/credential");
+    });
+    expect(reads.map(({ name }) => name)).toEqual(["order"]);
+  });
+
   it("keeps the secrets of others from a service", () => {
     const environment = {
       SMTP_URL: "smtp://mail",

@@ -9,6 +9,8 @@ export interface Service {
   readonly writes: readonly string[];
   /** Whether it only looks on: no order waits for it, and the shop opens without it. Default: orders need it. */
   readonly looksOn?: boolean;
+  /** Whether it watches how full the disk of the store is, by `STORE_DISK`. Default: it does not. */
+  readonly watchesDisk?: boolean;
   /** Whether it starts programs: the compiler of schemas. Default: it may not. */
   readonly spawns?: boolean;
   /** Whether it has threads: a database of its own. Default: it may not. */
@@ -21,7 +23,7 @@ export interface Service {
 
 /** Every service: what orders need, in the order in which one first meets them, and then what looks on. */
 export const services: readonly Service[] = [
-  { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [] },
+  { name: "order", port: 8080, portVariable: "ORDER_PORT", writes: [], watchesDisk: true },
   { name: "coordinator", port: 8088, portVariable: "COORDINATOR_PORT", writes: [] },
   { name: "inventory", port: 8082, portVariable: "INVENTORY_PORT", writes: [] },
   { name: "payment", port: 8083, portVariable: "PAYMENT_PORT", writes: [], secrets: ["STRIPE_SECRET_KEY"] },

@@ -69,6 +69,8 @@ export function natsServerFiles({ dataDir }: Pick<Settings, "dataDir">) {
     pid: join(dataDir, "nats-server.pid"),
     log: join(dataDir, "nats-server.log"),
     store: join(dataDir, "nats"),
+    /** Of the store's disk, and empty: what may be read by those who watch how full the disk is. */
+    disk: join(dataDir, "nats", "disk"),
   };
 }
 
@@ -135,6 +137,11 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
   makeFolder(compileCache);
   // Of all credentials a service is told of its own, and can read no other.
   const credential = settings.credentials && seedFile(settings.credentials, service.name);
+  const disk =
+    settings.servers === undefined && service.watchesDisk === true
+      ? natsServerFiles(settings).disk
+      : undefined;
+  if (disk !== undefined) makeFolder(disk);
   const output = settings.logs === "inherit" ? "inherit" : logs.open(settings.logs.file);
   const ports = Object.entries(settings.ports).map(([variable, port]) => [variable, `${port}`]);
   return {
@@ -144,7 +151,7 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
     args: nodeArguments(service, {
       root,
       dataDir,
-      reads: credential ? [credential] : [],
+      reads: [credential, disk].filter((path) => path !== undefined),
       compileCache,
     }),
     env: {
@@ -158,6 +165,7 @@ export function serviceProcess(service: Service, settings: Settings, logs: LogFi
       OPERATOR_TOKEN: settings.operatorToken,
       DATA_DIR: dataDir,
       SANDBOX: "true",
+      ...(disk !== undefined && { STORE_DISK: disk }),
       ...settings.environmentOf(service.name),
     },
     stdio: ["ignore", output, output, "ipc"],

@@ -11,5 +11,8 @@ test("lackOfRoom() is content with a disk that has room, and says how much a ful
   disk.fill();
   expect(lackOfRoom(folder.path)).toBe(`${folder.path} has 0 MiB free and needs 32; make room`);
   disk.clear();
+  expect(lackOfRoom(folder.path, { besidesMiB: 32 })).toBe(
+    `${folder.path} has 40 MiB free and needs 64; make room`,
+  );
   expect(lackOfRoom(folder.path)).toBeUndefined();
 });

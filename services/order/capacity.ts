@@ -1,6 +1,7 @@
 import { setInterval } from "node:timers/promises";
 import { z } from "zod";
 import { getJson, type Log } from "../../nats/mod.ts";
+import { DiskWatch } from "./disk.ts";
 
 /** Whether the servers have room for the whole way of one more order. */
 export interface Capacity {
@@ -20,8 +21,12 @@ const TIMEOUT_MS = 1_000;
 const Usage = z.object({ storage: z.number(), config: z.object({ max_storage: z.number() }) });
 
 export interface CapacityOptions {
-  /** Comma-separated base URLs of the servers' monitoring. Default: none, and there is always room. */
+  /** Comma-separated base URLs of the servers' monitoring. Default: none, and the limit is not watched. */
   monitorUrl: string | undefined;
+  /** A path on the disk of the store. Default: none, and the disk is not watched. */
+  disk?: string | undefined;
+  /** The streams that the servers do not write: an order needs all of them on its way. Default: there are none. */
+  unwritable?: () => readonly string[];
   log: Log;
   /** Ends the watch. */
   signal: AbortSignal;
@@ -29,25 +34,30 @@ export interface CapacityOptions {
   everyMs?: number;
 }
 
-/** Watches how full the servers are; the fullest one counts. While they do not say, what they said last holds. */
+/**
+ * Watches how full the servers are, of which the fullest one counts, and how much room their disk has. While one of them does
+ * not say, what it said last holds.
+ */
 export function watchCapacity(options: CapacityOptions): Capacity {
+  const { log, signal, unwritable = () => [], everyMs = CHECK_EVERY_MS } = options;
+  const urls = options.monitorUrl?.split(",").map((url) => `${url.trim().replace(/\/$/, "")}/jsz`) ?? [];
+  const disk = options.disk === undefined ? undefined : new DiskWatch(options.disk, { log });
   const capacity = { full: false };
-  if (options.monitorUrl === undefined) return capacity;
-  const urls = options.monitorUrl.split(",").map((url) => `${url.trim().replace(/\/$/, "")}/jsz`);
-  const { log, signal, everyMs = CHECK_EVERY_MS } = options;
+  let used = 0;
   const look = async () => {
-    const shares = await Promise.all(urls.map(shareUsed));
+    const [shares] = await Promise.all([Promise.all(urls.map(shareUsed)), disk?.look()]);
     const known = shares.filter((share) => share !== undefined);
-    if (known.length === 0) return;
-    const used = Math.max(...known);
-    const full = used >= FULL_FROM;
+    if (known.length > 0) used = Math.max(...known);
+    const full = used >= FULL_FROM || disk?.full === true || unwritable().length > 0;
     if (full === capacity.full) return;
     capacity.full = full;
-    if (full) log.error({ used }, "the store is nearly full: no order is accepted");
-    else log.info({ used }, "the store has room again");
+    const fields = { used, disk_free_mib: disk?.freeMiB, unwritable: unwritable() };
+    if (full) log.error(fields, "the store is nearly full: no order is accepted");
+    else log.info(fields, "the store has room again");
   };
   void (async () => {
     try {
+      await look();
       for await (const _ of setInterval(everyMs, undefined, { signal })) await look();
     } catch (cause) {
       if (!signal.aborted) throw cause;

@@ -37,6 +37,24 @@ describe("watchCapacity()", () => {
     expect(capacity.full).toBe(true);
   });
 
+  it("is full while a stream is not written, whichever it is: an order needs all of them", async () => {
+    const { signal } = watching;
+    let unwritable: string[] = [];
+    const { monitorUrl } = nats;
+    const capacity = watchCapacity({
+      monitorUrl,
+      unwritable: () => unwritable,
+      log: silent,
+      signal,
+      everyMs: 10,
+    });
+    expect(capacity.full).toBe(false);
+    unwritable = ["PAYMENT"];
+    await until("no order to be accepted", () => capacity.full);
+    unwritable = [];
+    await until("orders to be accepted", () => !capacity.full);
+  });
+
   it("has always room where nobody says how full it is", () => {
     expect(watchCapacity({ monitorUrl: undefined, log: silent, signal: watching.signal }).full).toBe(false);
   });

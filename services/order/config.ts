@@ -19,6 +19,8 @@ export function readOrderConfig(environment: Environment = process.env) {
       ORDER_RATE_BURST: z.coerce.number().int().min(1).default(20),
       /** Proxies in front of this service, each of which adds the address that it sees to `X-Forwarded-For`. */
       TRUSTED_PROXIES: z.coerce.number().int().min(0).default(0),
+      /** A path on the disk of the store, whose free space is watched. Default: it is not. */
+      STORE_DISK: z.string().optional(),
       /** Where a timeline's reader finds the order's trace. Default: timelines name its id alone. */
       TRACE_URL: z
         .string()

@@ -17,8 +17,11 @@ await run("order", async (life) => {
   const rateLimit = perSecond === undefined ? undefined : { perSecond, burst, trustedProxies };
   const draining = new AbortController();
   const { signal } = draining;
-  const { NATS_MONITOR_URL: monitorUrl } = config;
-  const capacity = watchCapacity({ monitorUrl, log: service.log, signal });
+  const { NATS_MONITOR_URL: monitorUrl, STORE_DISK: disk } = config;
+  const { log, store } = service;
+  const capacity = watchCapacity({ monitorUrl, disk, unwritable: () => store.unwritable, log, signal });
+  // Orders are all that it stores: while it accepts none, it is not ready.
+  service.checks.store = () => store.ok && !capacity.full;
   let filled = false;
   service.checks.catalogue = () => filled;
   void catalogueFilled({ ...service, sandbox: config.SANDBOX, signal }).then((result) => {
