@@ -10,6 +10,7 @@ import {
   httpUrl,
   LogFiles,
   natsServerFiles,
+  natsServerName,
   natsServerProcess,
   natsUrl,
   operatorAccess,
@@ -19,6 +20,7 @@ import {
   writeNatsFiles,
 } from "./processes.ts";
 import { StartError } from "./start_error.ts";
+import { watchStore } from "./store_watch.ts";
 
 export interface ShopOptions {
   /** Holds all state. One shop at a time. */
@@ -207,6 +209,7 @@ function assemble(settings: Settings, { release }: { release: () => void }): Uno
   };
   let stopped: Promise<void> | undefined;
   let announced: Disposable | undefined;
+  let watched: Disposable | undefined;
 
   const shop: Unopened = {
     natsUrl: natsUrl(settings),
@@ -219,7 +222,14 @@ function assemble(settings: Settings, { release }: { release: () => void }): Uno
     async allReady() {
       await Promise.all(own.map((child) => child.ready()));
     },
-    startNatsServer: () => startNatsServer(natsServer, settings),
+    async startNatsServer() {
+      await startNatsServer(natsServer, settings);
+      const { report } = settings;
+      const { store } = natsServerFiles(settings);
+      if (stopped === undefined) {
+        watched = watchStore({ natsServer, monitorUrl: shop.url(natsServerName), store, report });
+      }
+    },
     announce() {
       const { servers: natsUrl, nkeyFile } = shop.operator;
       const urls = Object.fromEntries([...children.keys()].map((name) => [name, shop.url(name)]));
@@ -247,6 +257,7 @@ function assemble(settings: Settings, { release }: { release: () => void }): Uno
       await shop.start(name);
     },
     shutdown({ graceMs = standardGraceMs } = {}) {
+      watched?.[Symbol.dispose]();
       stopped ??= (async () => {
         await Promise.all(services.map((child) => child.stop({ graceMs })));
         // Last, since draining services commit and acknowledge what they have in hand.
@@ -256,6 +267,7 @@ function assemble(settings: Settings, { release }: { release: () => void }): Uno
       return stopped;
     },
     close() {
+      watched?.[Symbol.dispose]();
       stopped ??= Promise.resolve();
       for (const child of children.values()) child.close();
       logs[Symbol.dispose]();

@@ -1,9 +1,11 @@
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { connect } from "@nats-io/transport-node";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect, errors } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
 import { accessOptions, findShop, seedFile } from "../nats/mod.ts";
 import { nodeArguments, type Service } from "../services/mod.ts";
+import { mountSmallDisk } from "../test/support/small_disk.ts";
 import { type ShopOptions, startShop, startWholeShop } from "./supervisor.ts";
 import { isAlive, scratchFolder, until } from "./testdata/scratch.ts";
 import { root, services } from "./testdata/services.ts";
@@ -103,6 +105,44 @@ test("a process that is killed is started again, nats-server too, and a line say
     );
   }
   expect(lines.filter((line) => line.startsWith("beta"))).toEqual([]);
+});
+
+test("a nats-server that has failed to write for want of room is started again once there is some", async () => {
+  using folder = scratchFolder();
+  using disk = mountSmallDisk(join(folder.path, "nats"), { bytes: 64 * 2 ** 20 });
+  const lines: string[] = [];
+  await using shop = await startShop({
+    ...optionsFor(folder.path, lines),
+    prepare: async (operator) => {
+      const connection = await connect(accessOptions(operator));
+      const jsm = await jetstreamManager(connection);
+      await jsm.streams.add({ name: "NOTES", subjects: ["notes"] });
+      await connection.close();
+    },
+  });
+  const write = async () => {
+    const connection = await connect(accessOptions(shop.operator));
+    try {
+      await jetstream(connection).publish("notes", new Uint8Array(5_000), { timeout: 500 });
+      return true;
+    } catch (cause) {
+      if (!(cause instanceof errors.TimeoutError)) throw cause;
+      return false;
+    } finally {
+      await connection.close();
+    }
+  };
+  const pid = shop.pid("nats-server");
+  expect(await write()).toBe(true);
+  disk.fill();
+  expect(await write()).toBe(false);
+  await until(() => lines.some((line) => line.includes("it is restarted once there is room")));
+  expect(shop.pid("nats-server")).toBe(pid);
+  disk.clear();
+  expect(await write()).toBe(false);
+  await until(() => lines.includes("nats-server writes again"));
+  expect(shop.pid("nats-server")).not.toBe(pid);
+  expect(await write()).toBe(true);
 });
 
 test("stop() leaves a process down until start(), and restart() does both", async () => {
