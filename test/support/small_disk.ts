@@ -21,7 +21,12 @@ export function mountSmallDisk(folder: string, { bytes }: { bytes: number }): Sm
   return {
     fill() {
       const { bavail, bsize } = statfsSync(folder);
-      writeFileSync(filler, Buffer.alloc(bavail * bsize));
+      try {
+        writeFileSync(filler, Buffer.alloc(bavail * bsize));
+      } catch (cause) {
+        // Somebody else took the last of it meanwhile: full it is.
+        if ((cause as NodeJS.ErrnoException).code !== "ENOSPC") throw cause;
+      }
     },
     clear: () => rmSync(filler, { force: true }),
     // Lazily: a server that is just being killed still has files open there.
