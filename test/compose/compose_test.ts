@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { servicesOf, topology } from "../../nats/mod.ts";
+import { serviceNamed } from "../../services/command.ts";
 import { nodeArguments, type Service, services } from "../../services/mod.ts";
 import { projectFolder, releaseVersion } from "../../tools/nats_server.mjs";
 import { findEngine, NoEngineError, standInTags } from "./engine.ts";
@@ -68,6 +69,24 @@ describe("compose.yaml", () => {
     expect(container.restart).toBe(jobs.has(name) ? "no" : "unless-stopped");
     for (const port of container.ports ?? []) expect(port).toMatch(/^127\.0\.0\.1:\$\{[A-Z_]+:-\d+\}:\d+$/);
     if (!jobs.has(name) && container.profiles === undefined) expect(container.healthcheck).toBeDefined();
+  });
+
+  it("lets order see how full a disk is by a volume of its own", () => {
+    const { environment, volumes } = containerOf(serviceNamed("order"));
+    const [, folder] = /^\$\{STORE_DISK:-(.+)\}$/.exec(environment?.STORE_DISK ?? "") ?? [];
+    expect(volumes).toContain(`order-credential:${folder}:ro`);
+  });
+
+  it("checks nats by a script that is mounted, and the store and process of its container", () => {
+    const { healthcheck, volumes, environment } = containers.nats ?? {};
+    const [, , script, host, port, store, pid] = healthcheck?.test ?? [];
+    expect(volumes).toContain(`./deploy/nats/health_check.sh:${script}:ro`);
+    expect([host, port, store]).toEqual([
+      "127.0.0.1",
+      environment?.NATS_MONITOR_PORT,
+      environment?.NATS_STORE_DIR,
+    ]);
+    expect(pid).toBe("1");
   });
 
   it("names every image by a whole version, those that the project has elsewhere too by the same", () => {
