@@ -1,5 +1,6 @@
 export * from "./body.ts";
 export * from "./config.ts";
+export * from "./currency.ts";
 export * from "./fault_settings.ts";
 export * from "./faults.ts";
 export * from "./health.ts";

@@ -84,8 +84,10 @@ export function oneOf(words: readonly string[]): z.ZodString {
 /** A point in time, as RFC 3339 has it and `toISOString()` writes it. */
 export const Time = z.string().meta({ format: "date-time" });
 
-/** An amount of money in hundredths of the currency's unit. */
-export const Cents = z.int().meta({ description: "In hundredths of the currency's unit" });
+/** An amount of money in minor units of its currency (see `currency.ts`). */
+export const Cents = z.int().meta({
+  description: "In the currency's minor unit by ISO 4217: cents of EUR, whole JPY, thousandths of KWD",
+});
 
 /** ISO 4217, for example `EUR`. */
 export const Currency = z.string().meta({ description: "ISO 4217, for example EUR" });

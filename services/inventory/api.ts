@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { Cents, Currency, type Operation } from "../../lib/mod.ts";
+import { Cents, Currency, isCurrency, type Operation } from "../../lib/mod.ts";
 
 export const Sku = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/);
 
@@ -25,7 +25,8 @@ const StockBody = z
       .meta({ description: "Needed for a new sku, and together with currency; else kept" }),
     currency: z
       .string()
-      .regex(/^[A-Z]{3}$/)
+      .regex(/^[A-Z]{3}$/, { abort: true })
+      .refine(isCurrency, "Must be a currency of ISO 4217 that is in use")
       .optional(),
   })
   // A price is an amount in a currency: the same number in another one is another price.

@@ -120,6 +120,8 @@ describe("PUT /stock/{sku}", () => {
     ["too many", { available: 1e10 }, "/available"],
     ["a negative price", { available: 1, unit_price_cents: -1 }, "/unit_price_cents"],
     ["a currency that is none", { available: 1, unit_price_cents: 1, currency: "euro" }, "/currency"],
+    ["a currency that ISO 4217 has not", { available: 1, unit_price_cents: 1, currency: "XYZ" }, "/currency"],
+    ["a currency that was withdrawn", { available: 1, unit_price_cents: 1, currency: "BGN" }, "/currency"],
     ["a currency without a price", { available: 1, currency: "USD" }, "/unit_price_cents"],
     ["another member", { available: 1, reserved: 0 }, ""],
   ])("refuses %s", async (_name, content, pointer) => {

@@ -1,5 +1,6 @@
 import type { MessageShape } from "@bufbuild/protobuf";
 import type { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
+import { formatMoney } from "../../lib/mod.ts";
 
 type Order = MessageShape<typeof OrderSchema>;
 
@@ -73,36 +74,6 @@ function summary({ orderId, lines, totalCents, currency }: Order): string {
     return `  ${quantity} × ${oneLine(sku)}: ${formatMoney(BigInt(quantity) * unitPriceCents, currency)}`;
   });
   return [`Order ${orderId}`, ...items, `  Total: ${formatMoney(totalCents, currency)}`].join("\n");
-}
-
-interface Money {
-  readonly format: Intl.NumberFormat;
-  /** Of the currency's smallest unit. */
-  readonly digits: number;
-}
-
-/** One for each currency of the catalogue: making one costs more than writing the rest of a letter. */
-const currencies = new Map<string, Money>();
-
-function moneyOf(currency: string): Money {
-  const known = currencies.get(currency);
-  if (known !== undefined) return known;
-  const format = new Intl.NumberFormat("en", { style: "currency", currency });
-  const money = { format, digits: format.resolvedOptions().maximumFractionDigits ?? 2 };
-  currencies.set(currency, money);
-  return money;
-}
-
-/**
- * An amount in the smallest unit of its currency, as people write it: 120000 of EUR is `€1,200.00`, of JPY, which has
- * no smaller unit, `¥120,000`. Exact, however large.
- */
-export function formatMoney(amount: bigint, currency: string): string {
-  const { format, digits } = moneyOf(currency);
-  const text = String(amount < 0n ? -amount : amount).padStart(digits + 1, "0");
-  const split = text.length - digits;
-  const decimal = `${amount < 0n ? "-" : ""}${text.slice(0, split)}${digits > 0 ? `.${text.slice(split)}` : ""}`;
-  return format.format(decimal as Intl.StringNumericLiteral);
 }
 
 /** What a customer typed, on one line and not endless. */

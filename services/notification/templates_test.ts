@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
-import { formatMoney, orderCancelled, orderCompleted, orderReceived } from "./templates.ts";
+import { orderCancelled, orderCompleted, orderReceived } from "./templates.ts";
 import { anOrder } from "./test_support.ts";
 
 describe("orderReceived()", () => {
@@ -65,19 +65,5 @@ describe("orderCancelled()", () => {
     expect(subject).toBe("Your order o1 is cancelled");
     expect(text).toMatch(words);
     expect(text).not.toContain("_");
-  });
-});
-
-describe("formatMoney()", () => {
-  it.each([
-    [0n, "EUR", "€0.00"],
-    [5n, "EUR", "€0.05"],
-    [120_000n, "EUR", "€1,200.00"],
-    [-1_200n, "USD", "-$12.00"],
-    [1_200n, "JPY", "¥1,200"],
-    [1_200n, "KWD", "KWD\u00a01.200"],
-    [900_719_925_474_099_301n, "GBP", "£9,007,199,254,740,993.01"],
-  ])("writes %s of %s as %s", (amount, currency, text) => {
-    expect(formatMoney(amount, currency)).toBe(text);
   });
 });

@@ -94,7 +94,7 @@ export const placeOrder = {
   problems: {
     400: ["idempotency-key-missing", "idempotency-key-malformed"],
     409: ["request-in-flight", "price-changed"],
-    422: ["idempotency-key-reused", "unknown-sku", "mixed-currencies", "total-too-large"],
+    422: ["idempotency-key-reused", "unknown-sku", "mixed-currencies", "unknown-currency", "total-too-large"],
     429: ["too-many-requests"],
     503: ["store-nearly-full"],
   },

@@ -15,7 +15,7 @@ import {
   orderCreated,
 } from "../../nats/contracts/mod.ts";
 import type { Decision, Handler, View } from "../../nats/mod.ts";
-import { MAX_TOTAL_CENTS, type OrderRequest } from "./request.ts";
+import { isCurrency, MAX_TOTAL_CENTS, type OrderRequest } from "./request.ts";
 
 export type Order = MessageShape<typeof OrderSchema>;
 export type CancelRequest = MessageShape<typeof OrderCancelRequestedSchema>;
@@ -62,6 +62,7 @@ export type Placed =
   | { kind: "key_reused" }
   | { kind: "unknown_sku"; skus: string[] }
   | { kind: "mixed_currencies"; currencies: string[] }
+  | { kind: "unknown_currency"; currency: string }
   | { kind: "total_too_large"; totalCents: bigint }
   | { kind: "price_changed"; expectedCents: number; totalCents: bigint; currency: string };
 
@@ -92,6 +93,8 @@ export function placeOrder(view: View, request: OrderRequest, placing: Placing):
   if (currency === undefined || currencies.length > 1) {
     return nothing({ kind: "mixed_currencies", currencies });
   }
+  // Nobody could tell what its amounts are.
+  if (!isCurrency(currency)) return nothing({ kind: "unknown_currency", currency });
   const lines = known.map((item, index) => priceLine(item, request.lines[index]?.quantity ?? 0));
   const totalCents = lines.reduce((sum, line) => sum + line.unitPriceCents * BigInt(line.quantity), 0n);
   if (totalCents > MAX_TOTAL_CENTS) return nothing({ kind: "total_too_large", totalCents });

@@ -113,6 +113,14 @@ describe("placeOrder()", () => {
     });
   });
 
+  it.each(["XYZ", "BGN", ""])("refuses the currency %j, which is none", (currency) => {
+    const view = catalogue({ mug: [1n, currency] });
+    expect(placeOrder(view, request({ mug: 1 }), placing)).toEqual({
+      messages: [],
+      result: { kind: "unknown_currency", currency },
+    });
+  });
+
   it.each([
     [9_999_999n, 10_000, "accepted"],
     [10_000_000n, 10_000, "total_too_large"],

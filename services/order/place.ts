@@ -93,6 +93,11 @@ function refusal(placed: Exclude<Placed, { kind: "accepted" | "replayed" }>): Pr
         title: "Mixed currencies",
         detail: `An order has one currency; these items are priced in ${placed.currencies.join(", ")}`,
       });
+    case "unknown_currency":
+      return new Problem(422, "unknown-currency", {
+        title: "Unknown currency",
+        detail: `The catalogue has these items in ${JSON.stringify(placed.currency)}, which is no currency of ISO 4217 in use`,
+      });
     case "total_too_large":
       return new Problem(422, "total-too-large", {
         title: "Total too large",

@@ -2,6 +2,8 @@ import { hash } from "node:crypto";
 import { z } from "zod";
 import { Problem } from "../../lib/mod.ts";
 
+export { isCurrency } from "../../lib/mod.ts";
+
 /** Units of one sku in one order. More is a typing error or a contract to be negotiated. */
 const MAX_QUANTITY = 10_000;
 /** Skus in one order: it bounds the state that one decision reads, here and in inventory. */
