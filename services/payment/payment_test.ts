@@ -385,7 +385,7 @@ describe("payment on JetStream", () => {
     await using api = new StripeStandIn();
     const provider = stripe({ secretKey: SECRET_KEY, apiBase: await api.listen(), log: silent });
     await using _ = await start(provider);
-    await charge("refused", { currency: "XXX", paymentToken: "pm_card_visa" });
+    await charge("refused", { currency: "KPW", paymentToken: "pm_card_visa" });
     await until("Stripe to refuse", () => api.requests.length > 0);
     await refund("refused");
     // The charge comes again in ten seconds, and finds the payment voided.

@@ -1,6 +1,7 @@
 /** One capture, the same on every try. */
 export interface CaptureRequest {
   orderId: string;
+  /** In minor units by ISO 4217. Another unit of the provider's is the adapter's to convert to. */
   amountCents: bigint;
   /** ISO 4217, upper case. */
   currency: string;

@@ -8,6 +8,7 @@ import type {
   RefundRequest,
   Unavailable,
 } from "./provider.ts";
+import { toStripeAmount } from "./stripe_amount.ts";
 import {
   codeOf,
   declineCode,
@@ -23,6 +24,8 @@ import {
 } from "./stripe_errors.ts";
 
 type Intent = Stripe.PaymentIntent;
+/** A capture with its amount in Stripe's units. */
+type Charge = CaptureRequest & { readonly amount: number };
 
 export interface StripeOptions {
   secretKey: string;
@@ -66,10 +69,10 @@ export function stripe(options: StripeOptions): Provider {
     telemetry: false,
   });
 
-  async function create(request: CaptureRequest, { confirm }: { confirm: boolean }): Promise<Intent> {
+  async function create(request: Charge, { confirm }: { confirm: boolean }): Promise<Intent> {
     const intent = await client.paymentIntents.create(
       {
-        amount: Number(request.amountCents),
+        amount: request.amount,
         currency: request.currency.toLowerCase(),
         confirm,
         payment_method: request.token,
@@ -97,13 +100,14 @@ export function stripe(options: StripeOptions): Provider {
   }
 
   /** What a confirmed intent means, for good. One that waits for the customer would capture later, so it is closed. */
-  async function settle(confirmed: Intent, { orderId, amountCents }: CaptureRequest): Promise<CaptureAnswer> {
+  async function settle(confirmed: Intent, request: CaptureRequest): Promise<CaptureAnswer> {
     const waits = confirmed.status === "requires_action" || confirmed.status === "requires_confirmation";
     const intent = waits ? await cancel(confirmed) : confirmed;
     const { id, status, amount } = intent;
+    const { orderId, amountCents, currency } = request;
     switch (status) {
       case "succeeded":
-        if (BigInt(amount) === amountCents) return { kind: "captured", captureId: id };
+        if (amount === toStripeAmount(amountCents, currency)) return { kind: "captured", captureId: id };
         log.error({ order_id: orderId, capture_id: id, amount }, "another amount was captured for the order");
         return misconfigured("Stripe: another amount was captured");
       case "requires_payment_method":
@@ -134,7 +138,7 @@ export function stripe(options: StripeOptions): Provider {
    * Has the capture made, or hears again what became of it. A refusal proves that nothing was captured: the key would
    * have repeated the capture, or the search found it.
    */
-  async function ask(request: CaptureRequest): Promise<CaptureAnswer> {
+  async function ask(request: Charge): Promise<CaptureAnswer> {
     let intent: Intent;
     try {
       intent = await create(request, { confirm: true });
@@ -153,7 +157,7 @@ export function stripe(options: StripeOptions): Provider {
    * capture's own key. If that succeeds, the key was free: nothing was captured, and a capture that is still on its way
    * will find the key taken. If the key was used, Stripe says so, and asking again repeats its answer.
    */
-  async function learn(request: CaptureRequest): Promise<CaptureAnswer> {
+  async function learn(request: Charge): Promise<CaptureAnswer> {
     let unconfirmed: Intent | undefined;
     let refusal: string | undefined;
     try {
@@ -193,12 +197,15 @@ export function stripe(options: StripeOptions): Provider {
   }
 
   /** A capture is refunded as a whole. A repeated answer is old, and after the key is forgotten there is none. */
-  async function findRefund({ orderId, captureId, amountCents }: RefundRequest): Promise<RefundAnswer> {
+  async function findRefund(request: RefundRequest): Promise<RefundAnswer> {
+    const { orderId, captureId, amountCents, currency } = request;
     const found = listOf(await client.refunds.list({ payment_intent: captureId, limit: FIND_LIMIT }));
     const succeeded = found.filter(({ status }) => status === "succeeded");
-    const cents = succeeded.reduce((sum, { amount }) => sum + BigInt(amount), 0n);
+    const refunded = succeeded.reduce((sum, { amount }) => sum + amount, 0);
+    const captured = toStripeAmount(amountCents, currency);
     const [last] = succeeded;
-    if (last !== undefined && cents >= amountCents) return { kind: "refunded", refundId: last.id };
+    if (last !== undefined && captured !== undefined && refunded >= captured)
+      return { kind: "refunded", refundId: last.id };
     const waiting = found.find(({ status }) => status === "pending" || status === "requires_action");
     const refund = waiting ?? found[0];
     if (refund === undefined) return refuse(orderId, "Stripe: refunded, by no refund that it names");
@@ -215,6 +222,15 @@ export function stripe(options: StripeOptions): Provider {
   function refuse(orderId: string, code: string): RefundAnswer {
     log.error({ order_id: orderId, code }, "a refund will not succeed; a person has to settle it");
     return { kind: "refund_refused", code };
+  }
+
+  /** Stripe is not asked for another amount than the order's. It would take this one at no time, so that the order ends. */
+  function unchargeable({ orderId, amountCents, currency }: CaptureRequest): CaptureAnswer {
+    log.error(
+      { order_id: orderId, amount_cents: String(amountCents), currency },
+      "Stripe takes no such amount; a person has to mend the price",
+    );
+    return { kind: "declined", code: "amount_not_chargeable" };
   }
 
   /** @throws What is not an answer of Stripe. */
@@ -241,7 +257,11 @@ export function stripe(options: StripeOptions): Provider {
       signal.throwIfAborted();
       try {
         const found = request.askedBefore ? await find(request) : undefined;
-        return found ?? (await (request.learnOnly ? learn(request) : ask(request)));
+        if (found !== undefined) return found;
+        const amount = toStripeAmount(request.amountCents, request.currency);
+        if (amount === undefined) return unchargeable(request);
+        const charge = { ...request, amount };
+        return await (request.learnOnly ? learn(charge) : ask(charge));
       } catch (cause) {
         return unavailable(cause, request.orderId);
       }

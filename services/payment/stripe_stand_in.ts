@@ -167,7 +167,7 @@ function invalid(error: object): Reply {
 }
 
 function isUnsupported(form: URLSearchParams): boolean {
-  return form.get("currency") === "xxx";
+  return form.get("currency") === "kpw";
 }
 
-const unsupported = invalid({ param: "currency", message: "Invalid currency: xxx" });
+const unsupported = invalid({ param: "currency", message: "Invalid currency: kpw" });

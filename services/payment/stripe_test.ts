@@ -65,6 +65,52 @@ describe("stripe()", () => {
     });
   });
 
+  it.each([
+    ["UGX", 500n, 50_000],
+    ["JPY", 500n, 500],
+    ["MGA", 1_200n, 12],
+    ["KWD", 5_120n, 5_120],
+  ])("captures and refunds %s in Stripe's units", async (currency, amountCents, stripes) => {
+    const request = captureOf("pm_card_visa", { currency, amountCents });
+    const captured = { kind: "captured", captureId: "pi_1" };
+    expect(await provider().capture(request, { signal })).toEqual(captured);
+    expect(api.intents).toMatchObject([{ amount: stripes }]);
+    expect(await provider().capture({ ...request, askedBefore: true }, { signal })).toEqual(captured);
+    const refund = { ...refundRequest, currency, amountCents };
+    // The second one hears of the first one from the list.
+    for (const idempotencyKey of ["o1/refund", "o1/again"]) {
+      const answer = await provider().refund({ ...refund, idempotencyKey }, { signal });
+      expect(answer).toEqual({ kind: "refunded", refundId: "re_1" });
+    }
+    for (const made of api.refunds) made.amount = stripes - 1;
+    expect(await provider().refund({ ...refund, idempotencyKey: "o1/third" }, { signal })).toMatchObject({
+      kind: "unavailable",
+    });
+    expect(errors).toHaveLength(1);
+  });
+
+  it.each([
+    ["KWD", 1_234n],
+    ["MGA", 1_201n],
+    ["XXX", 100n],
+  ])(
+    "declines an amount in %s that Stripe cannot be asked for, without asking, and says so loudly",
+    async (currency, amountCents) => {
+      for (const learnOnly of [false, true]) {
+        const request = captureOf("pm_card_visa", {
+          currency,
+          amountCents,
+          askedBefore: learnOnly,
+          learnOnly,
+        });
+        const declined = { kind: "declined", code: "amount_not_chargeable" };
+        expect(await provider().capture(request, { signal })).toEqual(declined);
+      }
+      expect(api.requests.filter(({ method }) => method === "POST")).toEqual([]);
+      expect(errors).toEqual([1, 2].map(() => expect.stringContaining("mend the price")));
+    },
+  );
+
   it("captures once for one key, however often it is asked", async () => {
     for (let n = 0; n < 3; n++) {
       const answer = await provider().capture(captureOf("pm_card_visa"), { signal });
@@ -210,7 +256,7 @@ describe("stripe()", () => {
   });
 
   describe("on a request that Stripe refuses to begin with", () => {
-    const request = captureOf("pm_card_visa", { currency: "XXX" });
+    const request = captureOf("pm_card_visa", { currency: "KPW" });
     const refused = { kind: "refused", code: expect.stringContaining("StripeInvalidRequestError 400") };
 
     it("is refused, loudly, and comes again while there is time", async () => {
