@@ -8,6 +8,7 @@ export * from "./http.ts";
 export * from "./lifetime.ts";
 export * from "./limits.ts";
 export * from "./log.ts";
+export * from "./mail_address.ts";
 export * from "./metrics.ts";
 export * from "./openapi.ts";
 export * from "./operation.ts";

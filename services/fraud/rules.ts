@@ -1,6 +1,7 @@
 import type { MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { EvidenceSchema } from "../../gen/shop/fraud/v1/screening_pb.ts";
 import type { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
+import { mailDomain } from "../../lib/mod.ts";
 
 type Order = MessageShape<typeof OrderSchema>;
 export type Evidence = MessageInitShape<typeof EvidenceSchema> & { rule: string };
@@ -96,7 +97,8 @@ function matches(match: Match, value: string | bigint): boolean {
 
 /** Whether an address is at one of the domains, or at a domain below one of them. */
 function isAt(domains: readonly string[], email: string): boolean {
-  const at = email.slice(email.lastIndexOf("@") + 1).trim();
+  // However it is typed: letters of full width mean the same domain.
+  const at = mailDomain(email);
   return domains.some(
     (domain) => at.endsWith(domain) && (at.length === domain.length || at.at(-domain.length - 1) === "."),
   );

@@ -29,7 +29,7 @@ describe("evaluate()", () => {
     },
   );
 
-  it.each(["ada@mailinator.com", "ada@MAILINATOR.COM", "ada@eu.guerrillamail.com"])(
+  it.each(["ada@mailinator.com", "ada@MAILINATOR.COM", "ada@eu.guerrillamail.com", "ada@ｍailinator.com"])(
     "finds the disposable mailbox %s",
     (email) => {
       expect(hits({ customer: { email } })).toEqual(["disposable_email customer.email"]);

@@ -14,7 +14,7 @@ import {
   orderCreated,
 } from "../../nats/contracts/mod.ts";
 import type { Handler, Patience } from "../../nats/mod.ts";
-import type { Letter, Mailer, MailKind, SendResult } from "./mailer.ts";
+import { isMailAddress, type Letter, type Mailer, type MailKind, type SendResult } from "./mailer.ts";
 import { orderCancelled, orderCompleted, orderReceived, type Template } from "./templates.ts";
 
 type Order = MessageShape<typeof OrderSchema>;
@@ -63,7 +63,7 @@ function mails<S extends OrderEvent>(
       const { orderId } = order;
       if (view.get(mail, mailId(orderId, kind)) !== undefined) return { kind: "done", messages: [] };
       const to = order.customer?.email ?? "";
-      if (!isAddress(to)) {
+      if (!isMailAddress(to)) {
         return {
           kind: "dead",
           reason: `Cannot mail ${kind} of order "${orderId}": the customer's email is not one address`,
@@ -118,9 +118,4 @@ export function mailId(orderId: string, kind: MailKind): string {
 
 function messageId(orderId: string, kind: MailKind): string {
   return `<${mailId(orderId, kind)}@jetstream-checkout>`;
-}
-
-/** One address and nothing else: no name, no second one, no header. */
-function isAddress(text: string): boolean {
-  return /^[^\s\p{Cc}<>()[\]:;,@"\\]+@[^\s\p{Cc}<>()[\]:;,@"\\]+$/u.test(text) && text.length <= 254;
 }

@@ -1,5 +1,7 @@
 import type { SendMailOptions } from "nodemailer";
 
+export { isMailAddress } from "../../lib/mod.ts";
+
 export type MailKind = "order_received" | "order_completed" | "order_cancelled";
 
 /** One mail, the same to the byte on every try. */

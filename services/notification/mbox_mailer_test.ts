@@ -57,6 +57,18 @@ async function stored(): Promise<string[]> {
 }
 
 describe("createMboxMailer()", () => {
+  it.each([
+    ["user@[192.0.2.1]", "<user@[192.0.2.1]>"],
+    ["user@bücher.example", "user@xn--bcher-kva.example"],
+    ["用户@例え.jp", "用户@例え.jp"],
+  ])("stores a mail to %s that a mail program can read", async (to, recipient) => {
+    await sendAll([aLetter({ to })]);
+    const [mail] = await readMailboxes(folder);
+    const { headers, text } = parseMail(mail?.source ?? "");
+    expect(headers.get("to")).toBe(recipient);
+    expect(text).toBe(aLetter().text);
+  });
+
   it("stores a mail that a mail program can read", async () => {
     await sendAll([aLetter()]);
     const mails = await readMailboxes(folder);

@@ -1,5 +1,6 @@
 import { createTransport } from "nodemailer";
 import { type Mailer, type SendResult, toMessage } from "./mailer.ts";
+import { hasUtf8, needsUtf8 } from "./smtp_utf8.ts";
 
 export interface SmtpMailerOptions {
   /** `smtp://` or `smtps://`, with credentials where there are any. */
@@ -41,6 +42,7 @@ export function createSmtpMailer({ url, from }: SmtpMailerOptions): Mailer {
         // A mail under way when the service stops is finished, or it would be sent twice; the others are left.
         signal.throwIfAborted();
         try {
+          if (needsUtf8(letter.to) && !(await hasUtf8(url, { timeoutMs: CONNECT_TIMEOUT_MS }))) return noUtf8;
           await transport.sendMail(toMessage(letter));
           return { kind: "sent" };
         } catch (cause) {
@@ -52,6 +54,12 @@ export function createSmtpMailer({ url, from }: SmtpMailerOptions): Mailer {
     },
   };
 }
+
+const noUtf8: SendResult = {
+  kind: "refused",
+  reason:
+    "The mail server has no SMTPUTF8, without which there is no mail to an address that is not ASCII before the @",
+};
 
 /** What nodemailer throws, by the codes of its `ERROR_CODES`. An error without a code is none of it. */
 interface SmtpError extends Error {

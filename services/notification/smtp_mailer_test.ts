@@ -31,6 +31,42 @@ describe("createSmtpMailer()", () => {
     expect(smtp.mostConnections).toBeLessThanOrEqual(6);
   });
 
+  it.each([
+    ["user@[192.0.2.1]", "<user@[192.0.2.1]>", false],
+    ["user@[IPv6:2001:db8::1]", "<user@[ipv6:2001:db8::1]>", false],
+    ["user@bücher.example", "user@xn--bcher-kva.example", false],
+    ["用户@例え.jp", "用户@例え.jp", true],
+    ["δοκιμή@παράδειγμα.δοκιμή", "δοκιμή@παράδειγμα.δοκιμή", true],
+  ])("hands a mail to %s over for %s", async (to, written, utf8) => {
+    await using smtp = await startSmtp();
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    expect(await mailer.send(aLetter({ to }), { signal, attempt: 1 })).toEqual({ kind: "sent" });
+    // The server decodes what came as punycode, which was all ASCII if it came without SMTPUTF8.
+    expect(smtp.mails).toMatchObject([{ to: [to], utf8 }]);
+    expect(smtp.mails[0]?.headers.get("to")).toBe(written);
+    expect(smtp.mails[0]?.text.trim()).toBe(aLetter().text.trim());
+  });
+
+  it("refuses a mail for good that the server cannot take, having no SMTPUTF8", async () => {
+    await using smtp = await startSmtp(0, { utf8: false });
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    const send = (to: string) => mailer.send(aLetter({ to }), { signal, attempt: 1 });
+    const reason = expect.stringContaining("SMTPUTF8");
+    expect(await send("用户@例え.jp")).toEqual({ kind: "refused", reason });
+    expect(await send("user@bücher.example")).toEqual({ kind: "sent" });
+    expect(smtp.mails.map(({ to }) => to)).toEqual([["user@bücher.example"]]);
+  });
+
+  it("sends a mail again of which the server cannot be asked whether it takes it", async () => {
+    await using smtp = await startSmtp();
+    smtp.refuse = { at: "connect", code: 554, text: "No service here" };
+    await using mailer = createSmtpMailer({ url: smtp.url, from });
+    const letter = aLetter({ to: "用户@例え.jp" });
+    expect(await mailer.send(letter, { signal, attempt: 1 })).toMatchObject({ kind: "retry" });
+    smtp.refuse = undefined;
+    expect(await mailer.send(letter, { signal, attempt: 2 })).toEqual({ kind: "sent" });
+  });
+
   it.each<Refusal>([
     { at: "rcpt", code: 550, text: "No such user" },
     { at: "data", code: 552, text: "Too much" },

@@ -83,15 +83,16 @@ export interface Refusal {
 /** A real SMTP server that keeps what it accepts. */
 export interface Smtp extends AsyncDisposable {
   readonly url: string;
-  /** Mails accepted, in order. */
-  readonly mails: (ParsedMail & { to: string[] })[];
+  /** Mails accepted, in order. `utf8`: by SMTPUTF8. */
+  readonly mails: (ParsedMail & { to: string[]; utf8: boolean })[];
   /** The most connections that were open at once. */
   readonly mostConnections: number;
   /** What it refuses. Settable at any time. */
   refuse: Refusal | undefined;
 }
 
-export async function startSmtp(port = 0): Promise<Smtp> {
+/** @param options.utf8 Whether it has SMTPUTF8. Default: true. */
+export async function startSmtp(port = 0, { utf8 = true }: { utf8?: boolean } = {}): Promise<Smtp> {
   let connections = 0;
   const answer = (at: Refusal["at"], done: (error?: Error | null) => void) => {
     const { refuse } = smtp;
@@ -100,6 +101,7 @@ export async function startSmtp(port = 0): Promise<Smtp> {
   };
   const server = new SMTPServer({
     authOptional: true,
+    hideSMTPUTF8: !utf8,
     disabledCommands: ["STARTTLS"],
     closeTimeout: 100,
     onConnect: (_, done) => {
@@ -117,8 +119,9 @@ export async function startSmtp(port = 0): Promise<Smtp> {
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
       stream.on("end", () => {
         if (smtp.refuse?.at === "data") return answer("data", done);
-        const to = session.envelope.rcptTo.map(({ address }) => address);
-        smtp.mails.push({ ...parseMail(Buffer.concat(chunks).toString()), to });
+        const { rcptTo, smtpUtf8 = false } = session.envelope;
+        const to = rcptTo.map(({ address }) => address);
+        smtp.mails.push({ ...parseMail(Buffer.concat(chunks).toString()), to, utf8: smtpUtf8 });
         done();
       });
     },
@@ -130,7 +133,7 @@ export async function startSmtp(port = 0): Promise<Smtp> {
   if (address === null || typeof address === "string") throw new Error("Cannot learn the port of a server");
   const smtp = {
     url: `smtp://127.0.0.1:${address.port}`,
-    mails: [] as (ParsedMail & { to: string[] })[],
+    mails: [] as (ParsedMail & { to: string[]; utf8: boolean })[],
     mostConnections: 0,
     refuse: undefined as Refusal | undefined,
     [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),

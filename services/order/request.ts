@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { z } from "zod";
-import { Problem } from "../../lib/mod.ts";
+import { isMailAddress, Problem } from "../../lib/mod.ts";
 
 export { isCurrency } from "../../lib/mod.ts";
 
@@ -59,7 +59,10 @@ export const OrderBody = z
   .strictObject({
     customer: z.strictObject({
       id: z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "Must be 1 to 64 letters, digits, - or _"),
-      email: z.email().max(254),
+      email: z.string().max(254).refine(isMailAddress, "Must be one mail address, without a name").meta({
+        format: "idn-email",
+        description: "The domain may be internationalized or an address literal, the local part beyond ASCII",
+      }),
       plan: z.enum(["standard", "trial"]),
     }),
     lines: Lines,

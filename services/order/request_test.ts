@@ -26,6 +26,8 @@ describe("OrderBody", () => {
     ["no priority", { ...body, shipping_priority: undefined }],
     ["the most of one sku", line(10_000)],
     ["a hundred lines", manyLines(100)],
+    ["a mail address of another script", { ...body, customer: { ...customer, email: "用户@例え.jp" } }],
+    ["an address literal", { ...body, customer: { ...customer, email: "user@[IPv6:2001:db8::1]" } }],
     [
       "names of other scripts",
       { ...body, shipping_address: { ...address, name: "Zoë 李 👩‍🚀", city: "Kraków" } },

@@ -24,6 +24,8 @@ export function checkOf(document: {
 }): AnswerCheck {
   const ajv = new Ajv.default({ strict: false, allErrors: true });
   formats.default(ajv);
+  // JSON Schema's, which the package has not: what is an address the service says.
+  ajv.addFormat("idn-email", true);
   ajv.addSchema(closed(document) as Json, "api");
   const templates = Object.keys(document.paths).sort((a, b) => parameters(a) - parameters(b));
   return async ({ method, path }, answer) => {
