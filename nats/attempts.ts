@@ -156,10 +156,10 @@ export class Attempts {
     handler: AnyHandler,
     { value, id, place }: { value: MessageShape<DescMessage>; id: string; place: Place },
   ): Promise<AttemptOutcome> {
-    const { msg, stream, seq, storedAt, trace, letter, dueAt } = incoming;
-    // What was redriven has been tried before, by the consumer that parked it; what has waited or was delivered before a reset, too.
-    const triedBefore = letter !== undefined || dueAt !== undefined || place.tried;
-    const attempt = msg.info.deliveryCount + (triedBefore ? 1 : 0);
+    const { msg, stream, seq, storedAt, trace, letter, due } = incoming;
+    // What was redriven has been tried before, by the consumer that parked it; what was delivered before a reset, too.
+    const triedBefore = due?.tries ?? (letter === undefined && !place.tried ? 0 : 1);
+    const attempt = msg.info.deliveryCount + triedBefore;
     const now = () => this.#options.now?.() ?? new Date();
     const waiting = this.#waitingOf(incoming, handler);
     // A message that is delivered for the first time, and that no other one asks for again, waits nowhere yet.
@@ -243,10 +243,10 @@ export class Attempts {
     }
   }
 
-  #waitingOf({ subject, dueAt, letter }: Incoming, { patience }: AnyHandler): Waiting | undefined {
+  #waitingOf({ subject, due, letter }: Incoming, { patience }: AnyHandler): Waiting | undefined {
     const { waiting: contracts } = this.#options;
     if (contracts === undefined || patience === undefined) return undefined;
-    return new Waiting(contracts, { subject, dueAt, redriven: letter !== undefined });
+    return new Waiting(contracts, { subject, due, redriven: letter !== undefined });
   }
 
   async #afterThrow(incoming: Incoming, cause: unknown): Promise<AttemptOutcome> {

@@ -1,4 +1,3 @@
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { JsMsg } from "@nats-io/jetstream";
 import type { MsgHdrs, NatsConnection } from "@nats-io/transport-node";
 import type { CommitOutcome } from "./commit.ts";
@@ -9,7 +8,7 @@ import { isForged } from "./forged.ts";
 import { headersOf, type IncomingHeaders } from "./headers.ts";
 import { type TraceContext, traceFrom } from "./trace.ts";
 import type { Span } from "./tracer.ts";
-import { unwrap, type WaitingContracts } from "./waiting.ts";
+import { type Due, unwrap, type WaitingContracts } from "./waiting.ts";
 
 /** A stored message, as a consumer delivers it. */
 export interface Delivered {
@@ -42,8 +41,8 @@ export interface Arrived {
   readonly storedAt: Date;
   /** Of a message that was redriven. */
   readonly letter?: DeadLetter;
-  /** Of a message that has waited: when its timer was set for. */
-  readonly dueAt?: Timestamp;
+  /** Of a message that has waited. */
+  readonly due?: Due;
 }
 
 /** A message to handle. */
@@ -69,9 +68,9 @@ export function arrivedOf(msg: JsMsg, log: Log, waiting?: WaitingContracts): Arr
     return arrivedAs(deliveredOf(msg), { msg, log, forged, headers: headersOf(msg) });
   }
   try {
-    const { delivered, at: dueAt } = unwrap(waiting.due, msg.data);
+    const { delivered, due } = unwrap(waiting.due, msg.data);
     const arrived = arrivedAs(delivered, { msg, log, forged, headers: delivered.headers });
-    return arrived && { ...arrived, dueAt };
+    return arrived && { ...arrived, due };
   } catch (cause) {
     log.error({ err: cause, subject: msg.subject, seq: msg.seq }, "cannot read what has waited");
     // Nobody handles it as it is, so that it is parked.

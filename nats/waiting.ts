@@ -27,6 +27,14 @@ export interface WaitingContracts {
   readonly due: Contract<typeof WaitingDueSchema>;
 }
 
+/** What a message that has waited says of that. */
+export interface Due {
+  /** When its timer was set for. */
+  readonly at: Timestamp;
+  /** How often it was tried in vain. */
+  readonly tries: number;
+}
+
 /** How long a handler's messages wait for somebody outside the shop. */
 export interface Patience {
   /** Before the second try, in milliseconds. Each wait is twice as long as the one before, and up to a half shorter by chance. */
@@ -62,24 +70,23 @@ export class Waiting {
   readonly #contracts: WaitingContracts;
   readonly #subject: string;
   readonly #id: string;
-  /** When its timer was set for, of a message that has waited. */
-  readonly #dueAt: Timestamp | undefined;
+  readonly #due: Due | undefined;
   readonly #redriven: boolean;
 
   /**
    * @param about.subject Of the message.
-   * @param about.dueAt When its timer was set for; undefined of a message that its sender's stream delivers.
+   * @param about.due Undefined of a message that its sender's stream delivers.
    * @param about.redriven Whether an operator wants it tried now.
    */
   constructor(
     contracts: WaitingContracts,
-    about: { subject: string; dueAt: Timestamp | undefined; redriven: boolean },
+    about: { subject: string; due: Due | undefined; redriven: boolean },
   ) {
     this.#contracts = contracts;
     this.#subject = about.subject;
     this.#id = waitingId(about.subject);
-    this.#dueAt = about.dueAt;
-    this.#redriven = about.redriven && about.dueAt === undefined;
+    this.#due = about.due;
+    this.#redriven = about.redriven && about.due === undefined;
   }
 
   get key(): Key {
@@ -96,8 +103,9 @@ export class Waiting {
   isOvertaken(view: View, now: Date): boolean {
     if (this.#redriven) return false;
     const next = view.get(this.#contracts.state, this.#id)?.nextTryAt;
-    if (this.#dueAt !== undefined)
-      return next === undefined || timestampMs(next) !== timestampMs(this.#dueAt);
+    if (this.#due !== undefined) {
+      return next === undefined || timestampMs(next) !== timestampMs(this.#due.at);
+    }
     return next !== undefined && timestampMs(next) + OVERDUE_MS > now.getTime();
   }
 
@@ -137,7 +145,7 @@ export class Waiting {
       kind: "wait",
       until,
       messages: [
-        message(timer, this.#id, { at: nextTryAt, ...carried(delivered) }, { schedule }),
+        message(timer, this.#id, { at: nextTryAt, tries, ...carried(delivered) }, { schedule }),
         message(state, this.#id, { subject: this.#subject, tries, firstTriedAt, reason, nextTryAt }),
       ],
     };
@@ -175,19 +183,24 @@ export function delayMs(
   return Math.round(Math.max(longest * (1 - jitter / 2), notBeforeMs * (1 + jitter / 2)));
 }
 
-/** A message as it was delivered first, and when its timer was set for. */
+/**
+ * A message as it was delivered first.
+ * @throws {Error} If there is none in `data`.
+ */
 export function unwrap(
   due: Contract<typeof WaitingDueSchema>,
   data: Uint8Array,
-): { delivered: Delivered; at: Timestamp } {
-  const { stream, sequence, subject, storedAt, at, headers: values, data: carried } = decode(due, data);
+): { delivered: Delivered; due: Due } {
+  const waited = decode(due, data);
+  const { stream, sequence, subject, storedAt, headers: values, data: carried, at, tries } = waited;
   if (at === undefined || storedAt === undefined || subject === "") {
     throw new TypeError(`Cannot read ${due.subject}: it carries no message`);
   }
   const headers = newHeaders();
   for (const [name, value] of Object.entries(values)) headers.set(name, value);
   const time = timestampDate(storedAt);
-  return { delivered: { stream, subject, seq: Number(sequence), time, headers, data: carried }, at };
+  const delivered = { stream, subject, seq: Number(sequence), time, headers, data: carried };
+  return { delivered, due: { at, tries } };
 }
 
 function carried({ stream, seq, subject, time, headers, data }: Delivered) {

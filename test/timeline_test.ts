@@ -137,12 +137,25 @@ describe("an order's timeline", { timeout: 90_000 }, () => {
     expect(coordinators.map(({ kind }) => kind)).toEqual(["transition", "command", "command"]);
   });
 
-  it("tells the delivery at which a flaky provider let it go on", async () => {
+  it("tells how often a flaky provider was asked, and the try at which it let the order go on", async () => {
     const id = await shop.place({ payment_token: "tok_flaky" });
     const { entries } = await wholeTimelineOf(id);
-    const captured = entries.filter(({ delivery }) => delivery !== undefined);
-    expect(subjectsOf(captured, id)).toEqual(["payment.payment", "payment.captured"]);
-    expect(captured.map(({ delivery }) => delivery)).toEqual([3, 3]);
+    const later = entries.filter(({ delivery }) => delivery !== undefined);
+    const charge = "checkout_charge_payment";
+    expect(later.map(({ subject, delivery }) => [subject.replace(`.${id}`, ""), delivery])).toEqual([
+      [`payment.waiting.${charge}`, 2],
+      ["payment.payment", 3],
+      ["payment.captured", 3],
+      [`payment.waiting.${charge}`, 3],
+    ]);
+    const says = entries
+      .filter(({ subject }) => subject.startsWith("payment.waiting."))
+      .map((entry) => entry.says);
+    expect(says).toEqual([
+      expect.stringMatching(/^checkout.charge_payment was tried 1 time, and is again at /),
+      expect.stringMatching(/^checkout.charge_payment was tried 2 times, and is again at /),
+      "checkout.charge_payment waits no more",
+    ]);
     expect(entries.find(({ subject }) => subject.startsWith("payment.payment."))?.delivery).toBeUndefined();
   });
 

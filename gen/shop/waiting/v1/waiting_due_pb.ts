@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shop/waiting/v1/waiting_due.proto.
  */
 export const file_shop_waiting_v1_waiting_due: GenFile = /*@__PURE__*/
-  fileDesc("CiFzaG9wL3dhaXRpbmcvdjEvd2FpdGluZ19kdWUucHJvdG8SD3Nob3Aud2FpdGluZy52MSKPAgoKV2FpdGluZ0R1ZRImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc3RyZWFtGAIgASgJEhAKCHNlcXVlbmNlGAMgASgEEg8KB3N1YmplY3QYBCABKAkSLQoJc3RvcmVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5CgdoZWFkZXJzGAYgAygLMiguc2hvcC53YWl0aW5nLnYxLldhaXRpbmdEdWUuSGVhZGVyc0VudHJ5EgwKBGRhdGEYByABKAwaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CiFzaG9wL3dhaXRpbmcvdjEvd2FpdGluZ19kdWUucHJvdG8SD3Nob3Aud2FpdGluZy52MSKeAgoKV2FpdGluZ0R1ZRImCgJhdBgBIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGc3RyZWFtGAIgASgJEhAKCHNlcXVlbmNlGAMgASgEEg8KB3N1YmplY3QYBCABKAkSLQoJc3RvcmVkX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5CgdoZWFkZXJzGAYgAygLMiguc2hvcC53YWl0aW5nLnYxLldhaXRpbmdEdWUuSGVhZGVyc0VudHJ5EgwKBGRhdGEYByABKAwSDQoFdHJpZXMYCCABKAUaLgoMSGVhZGVyc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * <service>.waiting_due.<order>.<type>: it is time to try a message again that waited for somebody outside the shop; fired by
@@ -61,6 +61,13 @@ export type WaitingDue = Message<"shop.waiting.v1.WaitingDue"> & {
    * @generated from field: bytes data = 7;
    */
   data: Uint8Array;
+
+  /**
+   * How often it was tried in vain.
+   *
+   * @generated from field: int32 tries = 8;
+   */
+  tries: number;
 };
 
 /**
