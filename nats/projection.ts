@@ -63,6 +63,11 @@ export interface Projection {
   open(signal: AbortSignal): Promise<ReadonlyMap<string, number>>;
   /** When the message at each position was stored, where that is known. */
   storedAt(): Promise<ReadonlyMap<string, Date>>;
+  /**
+   * Of what was opened last: aborts when somebody else may store batches from then on. Nothing is taken until it is opened again, so
+   * that it is delivered to whoever counts now. Default: never.
+   */
+  readonly lost?: AbortSignal | undefined;
   /** A batch with nothing in it. */
   begin(): ProjectionBatch;
 }

@@ -127,6 +127,7 @@ export class Projector implements AsyncDisposable {
     const { consumers, projection } = this.#options;
     const { signal } = this.#stopping;
     const positions = new Map(await projection.open(signal));
+    const { lost } = projection;
     const storedAt = await projection.storedAt();
     const rewinding = consumers.map((consumer) => {
       const { stream } = consumer;
@@ -137,7 +138,7 @@ export class Projector implements AsyncDisposable {
     await Promise.all(rewinding);
     // Somebody has asked for it meanwhile, and may move the positions.
     if (this.#held !== undefined) return;
-    const session = new ProjectorSession(signal);
+    const session = new ProjectorSession(lost === undefined ? signal : AbortSignal.any([signal, lost]));
     try {
       this.#session = session;
       const pulling = consumers.map((consumer) => {

@@ -23,11 +23,15 @@ class Memory implements Projection {
   readonly parked: number[] = [];
   /** How often it was opened. */
   opened = 0;
+  lost: AbortSignal | undefined;
+  /** What opening waits for. */
+  turn: Promise<void> = Promise.resolve();
   /** Called with each batch before it is stored: may throw, or wait. */
   before: (batch: Batch) => void | Promise<void> = () => undefined;
 
   async open(): Promise<ReadonlyMap<string, number>> {
     this.opened += 1;
+    await this.turn;
     return this.positions;
   }
 
@@ -130,6 +134,24 @@ describe("a projector", () => {
     start();
     await until("the rest", () => memory.counted.length >= last - 4);
     expect(sequences()).toEqual(upTo(last).slice(4));
+  });
+
+  it("takes no more once another may store, and goes on when it is its turn again", async () => {
+    const lost = new AbortController();
+    memory.lost = lost.signal;
+    const projector = start();
+    const before = await send(10);
+    await until("all to be counted", () => memory.counted.length === before);
+    const turn = Promise.withResolvers<void>();
+    memory.turn = turn.promise;
+    lost.abort();
+    await until("it to wait for its turn", () => !projector.ready && memory.opened === 2);
+    const last = await send(10);
+    expect((await client.jsm.consumers.info("INBOX", "test")).num_ack_pending).toBe(0);
+    memory.lost = undefined;
+    turn.resolve();
+    await until("the rest", () => memory.counted.length >= last);
+    expect(sequences()).toEqual(upTo(last));
   });
 
   it("waits while nothing can be stored, and then stores all of it", async () => {

@@ -1,8 +1,9 @@
 import { sql } from "kysely";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { startFreezer } from "../../test/support/freezer.ts";
 import { silent, until } from "../../test/support/mod.ts";
 import { query, startTestPostgres, type TestPostgres } from "../../test/support/postgres.ts";
-import { isDatabaseDown, openDatabase } from "./database.ts";
+import { asWriter, isDatabaseDown, openDatabase } from "./database.ts";
 
 describe("isDatabaseDown()", () => {
   const withCode = (code: string) => Object.assign(new Error("said so"), { code });
@@ -60,6 +61,54 @@ describe("a database that several processes share", () => {
     await first[Symbol.asyncDispose]();
     await became;
     expect(second.isWriter).toBe(true);
+  });
+
+  it("keeps its writer when that loses its connections, and knows the same claim", async () => {
+    const url = await postgres.createDatabase();
+    const never = new AbortController().signal;
+    await using first = await openDatabase<object>({ url, folder: "", log: silent });
+    await using second = await openDatabase<object>({ url, folder: "", log: silent });
+    await first.becomeWriter(never);
+    const { claim } = first;
+    const giveUp = new AbortController();
+    // It may be told of its own connection, if that was asking something right then.
+    const waited = expect(second.becomeWriter(giveUp.signal)).rejects.toThrow();
+    const name = new URL(url).pathname.slice(1);
+    await query(
+      postgres.server.url(),
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`,
+    );
+    await until("it to notice", () => !first.isWriter);
+    await until("it to be back", () => first.isWriter);
+    giveUp.abort(new Error("enough"));
+    await waited;
+    await asWriter(first, async () => undefined);
+    expect([first.claim, second.isWriter]).toEqual([claim, false]);
+  });
+
+  it("has another claim when it becomes the writer again after another, so that nothing of before counts", async () => {
+    const url = await postgres.createDatabase();
+    const never = new AbortController().signal;
+    await using network = await startFreezer(Number(new URL(url).port));
+    const through = new URL(url);
+    through.host = `127.0.0.1:${network.port}`;
+    const options = { folder: "", log: silent, leaseMs: 3_000 };
+    await using first = await openDatabase<object>({ url: through.href, ...options });
+    await first.becomeWriter(never);
+    const { claim } = first;
+    network.freeze();
+    {
+      await using second = await openDatabase<object>({ url, ...options });
+      await second.becomeWriter(never);
+      expect(first.isWriter).toBe(false);
+    }
+    network.thaw();
+    await until("the first to be the writer again", () => first.isWriter);
+    expect(first.claim).not.toBe(claim);
+    const { claim: now } = first;
+    const assertHeld = (said: string | undefined) => sql`SELECT analytics_writer.assert_held(${said})`;
+    await expect(assertHeld(claim).execute(first.writer)).rejects.toMatchObject({ code: "55000" });
+    await assertHeld(now).execute(first.writer);
   });
 
   it("knows that it writes no longer when the server is gone, and becomes the writer again when that is back", async () => {

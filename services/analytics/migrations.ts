@@ -1,5 +1,6 @@
 import { type Kysely, sql } from "kysely";
 import { type Migration, Migrator } from "kysely/migration";
+import type { Database } from "./database.ts";
 import * as projection from "./migrations/0001_projection.ts";
 import * as storedAt from "./migrations/0002_stored_at.ts";
 
@@ -15,13 +16,23 @@ const migrations: Record<string, (db: Kysely<unknown>, schema: string) => Promis
  * Makes the schema and its tables what this build wants, whichever build has made them. Safe to run in several processes at
  * once: they take turns (Kysely's migrator).
  *
- * @throws {Error} If the database does not answer, or was migrated by a newer build. Nothing is left half done.
+ * @throws {Error} If the database does not answer, was migrated by a newer build, or is another process's to write to. Nothing
+ * is left half done.
  */
-export async function migrate<T>(db: Kysely<T>, { schema }: { schema: string }): Promise<void> {
+export async function migrate<T>(
+  database: Pick<Database<T>, "writer" | "assertWriter">,
+  { schema }: { schema: string },
+): Promise<void> {
+  const db = database.writer;
   if (await isMigrated(db, schema)) return;
   const named = Object.entries(migrations).map(([name, up]): [string, Migration] => [
     name,
-    { up: (transaction) => up(transaction, schema) },
+    {
+      async up(transaction) {
+        await database.assertWriter(transaction);
+        await up(transaction, schema);
+      },
+    },
   ]);
   const migrator = new Migrator({
     db,

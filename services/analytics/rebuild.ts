@@ -14,7 +14,7 @@ import {
   type StoredMessage,
   takeEach,
 } from "../../nats/mod.ts";
-import type { Database } from "./database.ts";
+import { asWriter, type Database } from "./database.ts";
 import { LIVE, Store } from "./store.ts";
 import type { Tables } from "./tables.ts";
 
@@ -268,7 +268,7 @@ export class Rebuild implements AsyncDisposable {
   async #swap(kept: ReadonlyMap<string, number>): Promise<void> {
     const { database } = this.#options;
     await this.#drop(OLD);
-    await database.writer.transaction().execute(async (transaction) => {
+    await asWriter(database, async (transaction) => {
       await sql`LOCK TABLE ${sql.table(`${LIVE}.positions`)} IN ACCESS EXCLUSIVE MODE`.execute(transaction);
       for (const [stream, position] of kept) {
         const next = transaction.withSchema(NEXT).updateTable("positions").set({ position });
@@ -280,7 +280,9 @@ export class Rebuild implements AsyncDisposable {
   }
 
   async #drop(schema: string): Promise<void> {
-    await this.#options.database.writer.schema.dropSchema(schema).ifExists().cascade().execute();
+    await asWriter(this.#options.database, (transaction) =>
+      transaction.schema.dropSchema(schema).ifExists().cascade().execute(),
+    );
   }
 
   async #exists(schema: string): Promise<boolean> {

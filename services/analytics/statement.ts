@@ -1,4 +1,5 @@
 import type { Advance, MessagePlace } from "../../nats/mod.ts";
+import { LEASE } from "./lease_table.ts";
 import type { Rows } from "./rows.ts";
 
 /** One SQL statement, with a JSON array of records as the parameter of each of its parts. */
@@ -9,10 +10,11 @@ export interface Statement {
 
 /**
  * The statement that stores a batch: rows and positions, all or nothing, in one round trip. It fails, and stores nothing, if a
- * position is not the one that the batch was read from, or would not go forward (SQLSTATE 40001). Only tables that get rows are
- * in it.
+ * position is not the one that the batch was read from, or would not go forward (SQLSTATE 40001), or if the lease is not held
+ * (55000). Only tables that get rows are in it.
  *
- * @param schema Where the tables are.
+ * @param options.schema Where the tables are.
+ * @param options.claim By which the lease is held, of a database that others may write to as well.
  */
 export function statementFor(
   rows: Rows,
@@ -21,7 +23,7 @@ export function statementFor(
     redriven,
     advance,
   }: { parked: readonly MessagePlace[]; redriven: readonly MessagePlace[]; advance: Advance },
-  { schema }: { schema: string },
+  { schema, claim }: { schema: string; claim?: string | undefined },
 ): Statement {
   const place = ({ stream, seq }: MessagePlace) => ({ stream, seq });
   const records: Record<string, readonly unknown[]> = {
@@ -37,10 +39,15 @@ export function statementFor(
     from: (part, columns) => `json_to_recordset($${filled.indexOf(part) + 1}::json) AS r(${columns})`,
     has: (part) => filled.includes(part),
   };
+  const parameters = filled.map((part) => JSON.stringify(records[part]));
+  const checks = [
+    `CASE WHEN count(*) = ${advance.size} THEN true ELSE "${schema}".refuse_stale_position() END`,
+  ];
+  if (claim !== undefined) checks.push(`${LEASE}.assert_held($${parameters.push(claim)})`);
   return {
     sql: `WITH ${filled.map((part) => writers[part](sources)).join(",\n")}
-SELECT CASE WHEN count(*) = ${advance.size} THEN true ELSE "${schema}".refuse_stale_position() END FROM advanced`,
-    parameters: filled.map((part) => JSON.stringify(records[part])),
+SELECT ${checks.join(", ")} FROM advanced`,
+    parameters,
   };
 }
 

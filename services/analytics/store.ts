@@ -7,7 +7,7 @@ import {
   type ProjectionBatch,
   topology,
 } from "../../nats/mod.ts";
-import type { Database } from "./database.ts";
+import { asWriter, type Database } from "./database.ts";
 import { count } from "./decide.ts";
 import { migrate } from "./migrations.ts";
 import { newRows, type Rows } from "./rows.ts";
@@ -27,6 +27,10 @@ export class Store implements Projection {
     this.#schema = schema;
   }
 
+  get lost(): AbortSignal | undefined {
+    return this.#database.lost;
+  }
+
   get #db(): Kysely<Tables> {
     return this.#database.writer.withSchema(this.#schema);
   }
@@ -34,13 +38,16 @@ export class Store implements Projection {
   /** Waits until no other process writes the projection, migrates it, and resolves with the position of each stream. */
   async open(signal: AbortSignal): Promise<ReadonlyMap<string, number>> {
     await this.#database.becomeWriter(signal);
-    await migrate(this.#database.writer, { schema: this.#schema });
+    await migrate(this.#database, { schema: this.#schema });
     const streams = topology.streams.map(({ name }) => ({ stream: name, position: 0 }));
-    await this.#db
-      .insertInto("positions")
-      .values(streams)
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
+    await asWriter(this.#database, (transaction) =>
+      transaction
+        .withSchema(this.#schema)
+        .insertInto("positions")
+        .values(streams)
+        .onConflict((conflict) => conflict.doNothing())
+        .execute(),
+    );
     return this.positions();
   }
 
@@ -77,7 +84,8 @@ export class Store implements Projection {
   ): Promise<void> {
     const redriven = await this.#leftOut(batch.redriven);
     for (const message of redriven) count(rows, message);
-    const { sql, parameters } = statementFor(rows, { ...batch, redriven }, { schema: this.#schema });
+    const { claim } = this.#database;
+    const { sql, parameters } = statementFor(rows, { ...batch, redriven }, { schema: this.#schema, claim });
     await this.#database.writer.executeQuery(CompiledQuery.raw(sql, [...parameters]));
   }
 
