@@ -62,7 +62,7 @@ describe("createSmtpMailer()", () => {
     smtp.refuse = { at: "connect", code: 554, text: "No service here" };
     await using mailer = createSmtpMailer({ url: smtp.url, from });
     const letter = aLetter({ to: "用户@例え.jp" });
-    expect(await mailer.send(letter, { signal, attempt: 1 })).toMatchObject({ kind: "retry" });
+    expect(await mailer.send(letter, { signal, attempt: 1 })).toMatchObject({ kind: "unavailable" });
     smtp.refuse = undefined;
     expect(await mailer.send(letter, { signal, attempt: 2 })).toEqual({ kind: "sent" });
   });

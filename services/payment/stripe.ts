@@ -210,8 +210,10 @@ export function stripe(options: StripeOptions): Provider {
     const refund = waiting ?? found[0];
     if (refund === undefined) return refuse(orderId, "Stripe: refunded, by no refund that it names");
     const { status, failure_reason: why } = refund;
-    if (waiting === undefined)
-      return refuse(orderId, `Stripe: the refund is ${status}${why ? `, ${why}` : ""}`);
+    if (waiting === undefined) {
+      const code = refunded > 0 ? `${refunded} of ${captured} are refunded` : `the refund is ${status}`;
+      return refuse(orderId, `Stripe: ${code}${why ? `, ${why}` : ""}`);
+    }
     return {
       kind: "unavailable",
       reason: `Stripe: the refund is ${status}`,
