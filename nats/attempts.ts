@@ -50,7 +50,8 @@ export type AttemptOutcome =
   | "error"
   | "stopped";
 
-const done: Outcome = { kind: "done", messages: [] };
+/** Of a delivery about which nothing is left to do: another one of the same waits, or was tried since. */
+const overtaken: Outcome = { kind: "done", messages: [] };
 
 /** A handler that throws this often for one message is not going to stop. */
 export const MAX_THROWS = 5;
@@ -187,13 +188,13 @@ export class Attempts {
         decide: (view) => {
           const outcome = decide(view);
           const messages = "messages" in outcome ? outcome.messages : [];
-          const ended = outcome.kind === "done" ? (looked?.ended(view) ?? []) : [];
-          return { messages: [...messages, ...ended], result: outcome };
+          const ended = outcome.kind === "done" && outcome !== overtaken ? looked?.ended(view) : undefined;
+          return { messages: [...messages, ...(ended ?? [])], result: outcome };
         },
       });
     };
     let outcome: Outcome<unknown> | Postponing = await commit((view) =>
-      looked?.isOvertaken(view, now()) ? done : handler.decide(view, value, deliveryIn(view)),
+      looked?.isOvertaken(view, now()) ? overtaken : handler.decide(view, value, deliveryIn(view)),
     );
     while (outcome.kind === "perform") {
       if (handler.perform === undefined || handler.conclude === undefined) {

@@ -123,9 +123,25 @@ describe("what waits for somebody outside", () => {
     start(handler({ firstMs: 60_000, maxMs: 60_000, repeats: true }));
     await send("a");
     await until("it to wait", async () => (await stateOf("a"))?.tries === 1);
+    const { nextTryAt } = (await stateOf("a")) ?? {};
     await send("a");
     await acknowledged();
     expect(asked).toEqual(["a"]);
+    expect((await stateOf("a"))?.nextTryAt).toEqual(nextTryAt);
+  });
+
+  it("goes on waiting when it is delivered again though it was acknowledged", async () => {
+    answers = async () => "not yet";
+    start(handler({ firstMs: 60_000, maxMs: 60_000 }));
+    await send("a");
+    await until("it to wait", async () => (await stateOf("a"))?.tries === 1);
+    await acknowledged();
+    const { config } = await client.jsm.consumers.info("INBOX", "test");
+    await client.jsm.consumers.delete("INBOX", "test");
+    const { nextTryAt } = (await stateOf("a")) ?? {};
+    await client.jsm.consumers.add("INBOX", config);
+    await acknowledged();
+    expect((await stateOf("a"))?.nextTryAt).toEqual(nextTryAt);
   });
 
   it("waits without being tried beyond the effects that may be under way", async () => {
