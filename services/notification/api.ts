@@ -8,6 +8,17 @@ export const Mails = z
   .object({
     order_id: z.string(),
     mails: z.array(z.object({ kind: oneOf(kinds), message_id: z.string(), sent_at: Time.optional() })),
+    waiting: z
+      .array(
+        z.object({
+          kind: oneOf(kinds),
+          tries: z.int(),
+          since: Time.optional(),
+          next_try_at: Time.optional(),
+        }),
+      )
+      .optional()
+      .meta({ description: "Those that the mail server has not taken yet" }),
   })
   .meta({ id: "Mails" });
 export type Mails = z.infer<typeof Mails>;

@@ -2,9 +2,10 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
 import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
-import { key, type Ledger, mail, viewLast } from "../../nats/mod.ts";
+import { key, type Ledger, mail, mailWaiting, subjectOf, viewLast, waitingId } from "../../nats/mod.ts";
 import { getMails, kinds, type Mails } from "./api.ts";
-import { mailId } from "./decide.ts";
+import { eventOf, mailId } from "./decide.ts";
+import type { MailKind } from "./mailer.ts";
 
 /** What `api.ts` describes. */
 export function routes(
@@ -13,17 +14,32 @@ export function routes(
 ): Hono<Env> {
   return app.get("/mails/:order", described(getMails), async (context) => {
     const orderId = readOrderId(context.req.param("order"), unknownOrder);
-    const found = await Promise.all(
-      kinds.map((kind) => viewLast(jsm, ledger.stream, key(mail, mailId(orderId, kind)))),
-    );
+    const [found, waiting] = await Promise.all([
+      Promise.all(kinds.map((kind) => viewLast(jsm, ledger.stream, key(mail, mailId(orderId, kind))))),
+      Promise.all(
+        kinds.map((kind) => viewLast(jsm, ledger.stream, key(mailWaiting, waitingOf(orderId, kind)))),
+      ),
+    ]);
     const mails = found.flatMap((sent) => {
       if (sent === undefined) return [];
       const at = sent.sentAt && timestampDate(sent.sentAt).toISOString();
       return [{ kind: sent.kind, message_id: sent.messageId, sent_at: at }];
     });
-    const answer: Mails = { order_id: orderId, mails };
+    const late = waiting.flatMap((state, index) => {
+      const { tries, firstTriedAt, nextTryAt } = state ?? {};
+      const kind = kinds[index];
+      if (kind === undefined || tries === undefined || nextTryAt === undefined) return [];
+      const since = firstTriedAt && timestampDate(firstTriedAt).toISOString();
+      return [{ kind, tries, since, next_try_at: timestampDate(nextTryAt).toISOString() }];
+    });
+    const answer: Mails = { order_id: orderId, mails, ...(late.length > 0 && { waiting: late }) };
     return context.json(answer);
   });
+}
+
+/** By what the ledger knows a mail that waits: by the event that it is about. */
+function waitingOf(orderId: string, kind: MailKind): string {
+  return waitingId(subjectOf(eventOf[kind], orderId));
 }
 
 function unknownOrder(orderId: string): Problem {

@@ -13,12 +13,14 @@ import {
   DEAD_LETTER_STREAM,
   encode,
   orderCreated,
+  type Patience,
   subjectOf,
 } from "../../nats/mod.ts";
 import { checked, freePorts, namedHeaders, readMailboxes, startNats, until } from "../../test/support/mod.ts";
+import type { Mails } from "./api.ts";
 import { routes } from "./app.ts";
 import { readNotificationConfig } from "./config.ts";
-import { handlers } from "./decide.ts";
+import { handlers, waiting } from "./decide.ts";
 import type { Mailer } from "./mailer.ts";
 import { createMboxMailer } from "./mbox_mailer.ts";
 import { createSmtpMailer } from "./smtp_mailer.ts";
@@ -27,13 +29,13 @@ import { anOrder, parseMail, startSmtp } from "./test_support.ts";
 const from = "Shop <orders@shop.example>";
 
 /** Notification on a nats-server of its own. */
-async function startNotification(stack: AsyncDisposableStack, mailer: Mailer) {
+async function startNotification(stack: AsyncDisposableStack, mailer: Mailer, patience?: Patience) {
   stack.use(mailer);
   const nats = stack.use(await startNats());
   await applyTopology({ servers: nats.url });
   const config = readNotificationConfig({ NATS_URL: nats.url, OPERATOR_TOKEN: "x", LOG_LEVEL: "silent" });
   const service = await connectService("notification", { config, log: createLog("notification"), stack });
-  consume(service, handlers({ mailer }));
+  consume(service, handlers({ mailer, ...(patience && { patience }) }), { waiting });
   return { service, app: checked(routes(createApp(service), service)) };
 }
 
@@ -134,16 +136,19 @@ describe("notification with a mail server", () => {
     await using stack = new AsyncDisposableStack();
     const [port = 0] = await freePorts(1);
     const url = `smtp://127.0.0.1:${port}`;
-    const { service } = await startNotification(stack, createSmtpMailer({ url, from }));
+    const patience = { firstMs: 1_000, maxMs: 1_000 };
+    const { service, app } = await startNotification(stack, createSmtpMailer({ url, from }), patience);
     await publish(service, orderCreated, "o1", { order: anOrder("o1") });
-    await until("the mail to be tried", async () => {
-      return (await service.jsm.consumers.info("ORDER", "notification")).num_redelivered > 0;
-    });
-    expect(await stored(service, "NOTIFICATION")).toEqual({});
-    const smtp = stack.use(await startSmtp(port));
+    // It holds no place while it waits.
     await settled(service);
+    const mails = async () => (await (await app.request("/mails/o1")).json()) as Mails;
+    const late = { kind: "order_received", tries: expect.any(Number), next_try_at: expect.any(String) };
+    expect(await mails()).toMatchObject({ mails: [], waiting: [late] });
+    const smtp = stack.use(await startSmtp(port));
+    await until("the mail to be sent", async () => (await mails()).mails.length === 1);
     expect(smtp.mails.map(({ to }) => to)).toEqual([["ada@example.com"]]);
-    expect(await stored(service, "NOTIFICATION")).toEqual({ "notification.mail.o1.order_received": 1 });
+    expect(await mails()).not.toHaveProperty("waiting");
+    expect(await stored(service, "NOTIFICATION")).toMatchObject({ "notification.mail.o1.order_received": 1 });
     expect(await stored(service, DEAD_LETTER_STREAM)).toEqual({});
   });
 

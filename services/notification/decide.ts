@@ -10,24 +10,48 @@ import {
   checkoutCompleted,
   key,
   mail,
+  mailWaiting,
+  mailWaitingDue,
+  mailWaitingTimer,
   message,
   orderCreated,
 } from "../../nats/contracts/mod.ts";
-import type { Handler, Patience } from "../../nats/mod.ts";
+import type { Handler, Patience, WaitingContracts } from "../../nats/mod.ts";
 import { isMailAddress, type Letter, type Mailer, type MailKind, type SendResult } from "./mailer.ts";
 import { orderCancelled, orderCompleted, orderReceived, type Template } from "./templates.ts";
 
 type Order = MessageShape<typeof OrderSchema>;
 type OrderEvent = typeof OrderCreatedSchema | typeof CheckoutCompletedSchema | typeof CheckoutCancelledSchema;
 
+/** What each mail is about. */
+export const eventOf = {
+  order_received: orderCreated,
+  order_completed: checkoutCompleted,
+  order_cancelled: checkoutCancelled,
+} as const satisfies Record<MailKind, Contract>;
+
+/** Where mails wait for the mail server. */
+export const waiting: WaitingContracts = {
+  state: mailWaiting,
+  timer: mailWaitingTimer,
+  due: mailWaitingDue,
+};
+
+export interface HandlerOptions {
+  mailer: Pick<Mailer, "send">;
+  /** Default: a minute, and hours in the end. */
+  patience?: Patience;
+}
+
 /** Everything that notification does about a message: it reacts to what others say, and nobody waits for it. */
-export function handlers({ mailer }: { mailer: Pick<Mailer, "send"> }) {
+export function handlers({ mailer, patience = PATIENCE }: HandlerOptions) {
+  const by = { mailer, patience };
   return [
-    mails(orderCreated, "order_received", { write: orderReceived, mailer }),
-    mails(checkoutCompleted, "order_completed", { write: orderCompleted, mailer }),
+    mails(orderCreated, "order_received", { write: orderReceived, ...by }),
+    mails(checkoutCompleted, "order_completed", { write: orderCompleted, ...by }),
     mails(checkoutCancelled, "order_cancelled", {
       write: (order, { reason }) => orderCancelled(order, reason),
-      mailer,
+      ...by,
     }),
   ] as const;
 }
@@ -51,11 +75,11 @@ const PATIENCE: Patience = { firstMs: 60 * SECOND_MS, maxMs: 4 * HOUR_MS, maxAge
 function mails<S extends OrderEvent>(
   contract: Contract<S>,
   kind: MailKind,
-  options: { write(order: Order, event: MessageShape<S>): Template; mailer: Pick<Mailer, "send"> },
+  options: Required<HandlerOptions> & { write(order: Order, event: MessageShape<S>): Template },
 ): Handler<S, Letter, SendResult> {
   return {
     contract,
-    patience: PATIENCE,
+    patience: options.patience,
     keys: (_, id) => [key(mail, mailId(id, kind))],
     decide(view, event, { storedAt }) {
       const order: Order | undefined = event.order;

@@ -1,12 +1,9 @@
 import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
-import { mailWaiting, mailWaitingDue, mailWaitingTimer } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { readNotificationConfig } from "./config.ts";
-import { handlers } from "./decide.ts";
+import { handlers, waiting } from "./decide.ts";
 import { createMboxMailer } from "./mbox_mailer.ts";
 import { createSmtpMailer } from "./smtp_mailer.ts";
-
-const waiting = { state: mailWaiting, timer: mailWaitingTimer, due: mailWaitingDue };
 
 await run("notification", async (life) => {
   const config = readNotificationConfig();

@@ -13,10 +13,13 @@ import {
   paymentDeclined,
   paymentRefunded,
   paymentVoided,
+  paymentWaiting,
+  paymentWaitingDue,
+  paymentWaitingTimer,
   refundPayment,
   refundRefused,
 } from "../../nats/contracts/mod.ts";
-import type { Delivery, Handler, Outcome, Patience, View } from "../../nats/mod.ts";
+import type { Delivery, Handler, Outcome, Patience, View, WaitingContracts } from "../../nats/mod.ts";
 import type { CaptureAnswer, CaptureRequest, Provider, RefundAnswer, RefundRequest } from "./provider.ts";
 
 export type Payment = MessageShape<typeof PaymentSchema>;
@@ -47,6 +50,13 @@ const REFUND_PATIENCE: Patience = {
 };
 /** A quarter of what a consumer delivers at a time: charges, for which customers wait, always have places. */
 const MAX_REFUNDS = 250;
+
+/** Where commands wait for the provider. */
+export const waiting: WaitingContracts = {
+  state: paymentWaiting,
+  timer: paymentWaitingTimer,
+  due: paymentWaitingDue,
+};
 
 export function handlers({ provider }: { provider: Provider }) {
   const askCapture = (effect: CaptureEffect, options: { signal: AbortSignal }): Promise<CaptureAnswer> =>

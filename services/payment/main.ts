@@ -1,13 +1,11 @@
 import { connectService, consume, run, serveHttp } from "../../lib/mod.ts";
-import { type Log, paymentWaiting, paymentWaitingDue, paymentWaitingTimer } from "../../nats/mod.ts";
+import type { Log } from "../../nats/mod.ts";
 import { routes } from "./app.ts";
 import { type PaymentConfig, readPaymentConfig } from "./config.ts";
-import { handlers } from "./decide.ts";
+import { handlers, waiting } from "./decide.ts";
 import type { Provider } from "./provider.ts";
 import { sandbox } from "./sandbox.ts";
 import { stripe } from "./stripe.ts";
-
-const waiting = { state: paymentWaiting, timer: paymentWaitingTimer, due: paymentWaitingDue };
 
 await run("payment", async (life) => {
   const config = readPaymentConfig();

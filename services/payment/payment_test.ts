@@ -14,7 +14,6 @@ import {
   Processor,
   payment,
   paymentWaiting,
-  paymentWaitingDue,
   paymentWaitingTimer,
   readLast,
   refundPayment,
@@ -30,7 +29,7 @@ import {
   until,
 } from "../../test/support/mod.ts";
 import { routes } from "./app.ts";
-import { handlers } from "./decide.ts";
+import { handlers, waiting } from "./decide.ts";
 import type { CaptureAnswer, Provider } from "./provider.ts";
 import { sandbox } from "./sandbox.ts";
 import { stripe } from "./stripe.ts";
@@ -88,7 +87,7 @@ describe("payment on JetStream", () => {
       service: "payment",
       consumers: consumersOf("payment"),
       handlers: handlers({ provider }),
-      waiting: { state: paymentWaiting, timer: paymentWaitingTimer, due: paymentWaitingDue },
+      waiting,
       log: silent,
     });
     const stop = async () => {
@@ -124,12 +123,12 @@ describe("payment on JetStream", () => {
   /** Every command is acknowledged, and nothing waits for the provider. */
   async function settled(): Promise<void> {
     await until("the commands to be handled", () => drained(client.jsm, "CHECKOUT", "payment"));
-    await until("nothing to wait", async () => (await waiting()) === 0, { timeoutMs: 15_000 });
+    await until("nothing to wait", async () => (await countWaiting()) === 0, { timeoutMs: 15_000 });
     await until("what was due to be handled", () => drained(client.jsm, "PAYMENT", "payment"));
   }
 
   /** How many commands wait for the provider. */
-  async function waiting(): Promise<number> {
+  async function countWaiting(): Promise<number> {
     const subjects_filter = `${paymentWaitingTimer.subject}.>`;
     const { state } = await client.jsm.streams.info("PAYMENT", { subjects_filter });
     return Object.keys(state.subjects ?? {}).length;
@@ -328,7 +327,7 @@ describe("payment on JetStream", () => {
       await charge("pending", { paymentToken: "pm_card_visa" });
       await settled();
       await refund("pending");
-      await until("it to wait", async () => (await waiting()) === 1);
+      await until("it to wait", async () => (await countWaiting()) === 1);
       await refund("pending");
       await until("both to be acknowledged", () => drained(client.jsm, "CHECKOUT", "payment"));
       expect(provider.asked).toEqual(["pending/capture", "pending/refund"]);
