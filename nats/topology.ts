@@ -166,7 +166,11 @@ const consumers: readonly ConsumerSpec[] = withDeadLetters([
     contracts: [shop.orderShipped, shop.orderActivated, shop.fulfillmentFailed],
   },
   { service: "coordinator", stream: "CHECKOUT", contracts: [shop.deadlinePassed] },
-  { service: "inventory", stream: "CHECKOUT", contracts: [shop.reserveStock, shop.releaseStock] },
+  {
+    service: "inventory",
+    stream: "CHECKOUT",
+    contracts: [shop.reserveStock, shop.releaseStock, shop.checkoutCompleted],
+  },
   {
     service: "payment",
     stream: "CHECKOUT",

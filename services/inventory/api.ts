@@ -7,7 +7,8 @@ export const Stock = z
   .object({
     sku: z.string(),
     available: z.int().meta({ description: "Units that an order can still take" }),
-    reserved: z.int().meta({ description: "Units of orders that are live or completed: held or sold" }),
+    reserved: z.int().meta({ description: "Units that live orders hold" }),
+    sold: z.int().meta({ description: "Units of completed orders" }),
     unit_price_cents: Cents,
     currency: Currency,
   })

@@ -59,6 +59,7 @@ function toJson({
   sku,
   available,
   reserved,
+  sold,
   unitPriceCents,
   currency,
 }: MessageShape<typeof ItemSchema>): Stock {
@@ -66,6 +67,7 @@ function toJson({
     sku,
     available: Number(available),
     reserved: Number(reserved),
+    sold: Number(sold),
     unit_price_cents: Number(unitPriceCents),
     currency,
   };

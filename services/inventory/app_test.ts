@@ -60,7 +60,7 @@ const lastSequence = async () => (await service.jsm.streams.info("INVENTORY")).s
 
 describe("PUT /stock/{sku}", () => {
   it("puts a new item on sale and announces its price", async () => {
-    const lamp = { sku: "lamp", available: 5, reserved: 0, unit_price_cents: 900, currency: "EUR" };
+    const lamp = { sku: "lamp", available: 5, reserved: 0, sold: 0, unit_price_cents: 900, currency: "EUR" };
     expect(await put("lamp", { available: 5, unit_price_cents: 900 })).toEqual({ status: 200, body: lamp });
     expect(await get("lamp")).toEqual({ status: 200, body: lamp });
     expect(await pricesOf("lamp")).toEqual({ count: 1, last: [900n, "EUR"] });
@@ -77,17 +77,18 @@ describe("PUT /stock/{sku}", () => {
     expect(await pricesOf("chair")).toEqual({ count: 3, last: [4_500n, "USD"] });
   });
 
-  it("sets what is available and keeps what orders hold", async () => {
+  it("sets what is available and keeps what orders hold and have bought", async () => {
     await put("table", { available: 5, unit_price_cents: 100 });
-    const held = { sku: "table", unitPriceCents: 100n, currency: "EUR", available: 2n, reserved: 3n };
+    const taken = { available: 2n, reserved: 3n, sold: 7n };
+    const held = { sku: "table", unitPriceCents: 100n, currency: "EUR", ...taken };
     await service.ledger.execute({
       keys: [key(item, "table")],
       trace: newTrace(),
       decide: () => ({ messages: [message(item, "table", held)], result: undefined }),
     });
     const { body } = await put("table", { available: 50 });
-    expect(body).toMatchObject({ available: 50, reserved: 3, unit_price_cents: 100 });
-    expect(await get("table")).toMatchObject({ body: { available: 50, reserved: 3 } });
+    expect(body).toMatchObject({ available: 50, reserved: 3, sold: 7, unit_price_cents: 100 });
+    expect(await get("table")).toMatchObject({ body: { available: 50, reserved: 3, sold: 7 } });
   });
 
   it("refuses a new item without a price", async () => {

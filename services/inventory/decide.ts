@@ -1,9 +1,11 @@
 import type { MessageShape } from "@bufbuild/protobuf";
+import type { CheckoutCompletedSchema } from "../../gen/shop/checkout/v1/checkout_completed_pb.ts";
 import type { ReleaseStockSchema } from "../../gen/shop/checkout/v1/release_stock_pb.ts";
 import type { ReserveStockSchema } from "../../gen/shop/checkout/v1/reserve_stock_pb.ts";
 import type { ItemSchema } from "../../gen/shop/inventory/v1/item_pb.ts";
 import type { LineSchema } from "../../gen/shop/order/v1/order_pb.ts";
 import {
+  checkoutCompleted,
   item,
   itemPriced,
   key,
@@ -51,7 +53,7 @@ const reserve: Handler<typeof ReserveStockSchema> = {
     return {
       kind: "done",
       messages: [
-        ...lines.map((line) => move(view, line.sku, line.quantity)),
+        ...lines.map((line) => move(view, line, { from: "available", to: "reserved" })),
         message(reservation, orderId, { orderId, status: "reserved", lines: lines.map(reservedLine) }),
         message(stockReserved, orderId, { orderId }),
       ],
@@ -59,17 +61,18 @@ const reserve: Handler<typeof ReserveStockSchema> = {
   },
 };
 
-/** Gives back what the order holds, once, and says so. */
+/** Gives back what the order holds or has bought, once, and says so. */
 const release: Handler<typeof ReleaseStockSchema> = {
   contract: releaseStock,
   keys: ({ orderId, lines }) => [key(reservation, orderId), ...lines.map((line) => key(item, line.sku))],
   decide(view, { orderId }) {
     const held = view.get(reservation, orderId);
     if (held?.status === "released") return { kind: "done", messages: [] };
+    const from = held?.status === "sold" ? "sold" : "reserved";
     return {
       kind: "done",
       messages: [
-        ...(held?.lines ?? []).map((line) => move(view, line.sku, -line.quantity)),
+        ...(held?.lines ?? []).map((line) => move(view, line, { from, to: "available" })),
         message(reservation, orderId, { orderId, status: "released" }),
         message(stockReleased, orderId, { orderId }),
       ],
@@ -77,9 +80,29 @@ const release: Handler<typeof ReleaseStockSchema> = {
   },
 };
 
-export const handlers = [reserve, release] as const;
+/** Counts what a completed order holds as sold, once. Whatever holds nothing has nothing to sell. */
+const sell: Handler<typeof CheckoutCompletedSchema> = {
+  contract: checkoutCompleted,
+  keys: ({ order }, orderId) => [
+    key(reservation, orderId),
+    ...(order?.lines ?? []).map((line) => key(item, line.sku)),
+  ],
+  decide(view, _completed, { id: orderId }) {
+    const held = view.get(reservation, orderId);
+    if (held?.status !== "reserved") return { kind: "done", messages: [] };
+    return {
+      kind: "done",
+      messages: [
+        ...held.lines.map((line) => move(view, line, { from: "reserved", to: "sold" })),
+        message(reservation, orderId, { orderId, status: "sold", lines: held.lines.map(reservedLine) }),
+      ],
+    };
+  },
+};
 
-/** What an operator may set. `available` is what orders can still take; what they hold stays held. */
+export const handlers = [reserve, release, sell] as const;
+
+/** What an operator may set. `available` is what orders can still take; what they hold or have bought stays theirs. */
 export interface StockChange {
   available: number;
   unitPriceCents?: number | undefined;
@@ -99,6 +122,7 @@ export function setStock(view: View, sku: string, change: StockChange): Decision
     currency,
     available: BigInt(change.available),
     reserved: before?.reserved ?? 0n,
+    sold: before?.sold ?? 0n,
   });
   const priced = before?.unitPriceCents !== unitPriceCents || before.currency !== currency;
   const messages: Outgoing[] = [stored];
@@ -114,16 +138,22 @@ export function seed(view: View, sku: string, change: StockChange): Decision<und
 
 const DEFAULT_CURRENCY = "EUR";
 
-/** I2: what is taken from `available` is in `reserved`, to the unit. */
-function move(view: View, sku: string, quantity: number): Outgoing {
+/** Where the units of an item are. */
+type Place = "available" | "reserved" | "sold";
+
+/** I2: what leaves one place is in the other, to the unit. */
+function move(
+  view: View,
+  { sku, quantity }: Pick<Line, "sku" | "quantity">,
+  { from, to }: { from: Place; to: Place },
+): Outgoing {
   const before = view.get(item, sku);
   if (before === undefined)
     throw new RangeError(`Cannot move stock of ${JSON.stringify(sku)}: there is no such item`);
-  const available = before.available - BigInt(quantity);
-  const reserved = before.reserved + BigInt(quantity);
-  return message(item, sku, { ...before, available, reserved });
+  const units = BigInt(quantity);
+  return message(item, sku, { ...before, [from]: before[from] - units, [to]: before[to] + units });
 }
 
-function reservedLine({ sku, quantity }: Line): { sku: string; quantity: number } {
+function reservedLine({ sku, quantity }: Pick<Line, "sku" | "quantity">): { sku: string; quantity: number } {
   return { sku, quantity };
 }

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file shop/inventory/v1/item.proto.
  */
 export const file_shop_inventory_v1_item: GenFile = /*@__PURE__*/
-  fileDesc("ChxzaG9wL2ludmVudG9yeS92MS9pdGVtLnByb3RvEhFzaG9wLmludmVudG9yeS52MSJkCgRJdGVtEgsKA3NrdRgBIAEoCRIYChB1bml0X3ByaWNlX2NlbnRzGAIgASgDEhAKCGN1cnJlbmN5GAMgASgJEhEKCWF2YWlsYWJsZRgEIAEoAxIQCghyZXNlcnZlZBgFIAEoA2IGcHJvdG8z");
+  fileDesc("ChxzaG9wL2ludmVudG9yeS92MS9pdGVtLnByb3RvEhFzaG9wLmludmVudG9yeS52MSJyCgRJdGVtEgsKA3NrdRgBIAEoCRIYChB1bml0X3ByaWNlX2NlbnRzGAIgASgDEhAKCGN1cnJlbmN5GAMgASgJEhEKCWF2YWlsYWJsZRgEIAEoAxIQCghyZXNlcnZlZBgFIAEoAxIMCgRzb2xkGAYgASgDYgZwcm90bzM");
 
 /**
  * inventory.item.<sku>: price and stock of one sku.
@@ -41,11 +41,18 @@ export type Item = Message<"shop.inventory.v1.Item"> & {
   available: bigint;
 
   /**
-   * Units taken by orders that are live or completed: held or sold. Given back when an order is cancelled.
+   * Units held by live orders. Sold when the order is completed, given back when it is cancelled.
    *
    * @generated from field: int64 reserved = 5;
    */
   reserved: bigint;
+
+  /**
+   * Units of completed orders.
+   *
+   * @generated from field: int64 sold = 6;
+   */
+  sold: bigint;
 };
 
 /**

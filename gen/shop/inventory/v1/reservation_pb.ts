@@ -13,7 +13,7 @@ export const file_shop_inventory_v1_reservation: GenFile = /*@__PURE__*/
   fileDesc("CiNzaG9wL2ludmVudG9yeS92MS9yZXNlcnZhdGlvbi5wcm90bxIRc2hvcC5pbnZlbnRvcnkudjEiXwoLUmVzZXJ2YXRpb24SEAoIb3JkZXJfaWQYASABKAkSDgoGc3RhdHVzGAIgASgJEi4KBWxpbmVzGAMgAygLMh8uc2hvcC5pbnZlbnRvcnkudjEuUmVzZXJ2ZWRMaW5lIi0KDFJlc2VydmVkTGluZRILCgNza3UYASABKAkSEAoIcXVhbnRpdHkYAiABKAViBnByb3RvMw");
 
 /**
- * inventory.reservation.<order>: what an order holds.
+ * inventory.reservation.<order>: what an order holds or has bought.
  *
  * @generated from message shop.inventory.v1.Reservation
  */
@@ -24,7 +24,7 @@ export type Reservation = Message<"shop.inventory.v1.Reservation"> & {
   orderId: string;
 
   /**
-   * "reserved", "rejected", or "released". Released is final, also when it comes before the reservation.
+   * "reserved", "rejected", "sold", or "released". Released is final, also when it comes before the reservation.
    *
    * @generated from field: string status = 2;
    */
