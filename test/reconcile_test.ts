@@ -114,7 +114,7 @@ describe("the reconciler", () => {
     expect((await reconcile()).violations).toContainEqual({
       invariant: "I2",
       subject: "mug",
-      detail: "2 are taken, the reservations hold 5",
+      detail: "0 are reserved, the reservations hold 3",
     });
     await forge("INVENTORY", held([]));
     await until("the metric", async () => (await violations("I2")) === 0);

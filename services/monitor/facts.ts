@@ -26,7 +26,7 @@ export interface Facts {
   /** How often each kind of message was stored, by the subject without the order. */
   readonly counts: Map<string, number>;
   checkout: Checkout | undefined;
-  reservation: { status: string; lines: readonly Line[] } | undefined;
+  reservation: Reservation | undefined;
   payment: { status: string; capturedCents: bigint; refundedCents: bigint } | undefined;
   /** Sums of the events, which the payment's own books have to agree with. */
   capturedCents: bigint;
@@ -41,6 +41,11 @@ export interface Facts {
 export interface Line {
   readonly sku: string;
   readonly quantity: number;
+}
+
+export interface Reservation {
+  readonly status: string;
+  readonly lines: readonly Line[];
 }
 
 export interface Checkout {

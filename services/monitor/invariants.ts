@@ -20,7 +20,7 @@ import {
   stockReserved,
 } from "../../nats/contracts/mod.ts";
 import { counted } from "../../nats/mod.ts";
-import type { Facts, Line } from "./facts.ts";
+import type { Facts, Line, Reservation } from "./facts.ts";
 
 /** The invariants of the design, which README and metrics name. */
 export const invariants = ["I1", "I2", "I3", "I4", "I5"] as const;
@@ -45,18 +45,18 @@ export interface JudgeOptions {
 /** What a quiet order has to have in a state; what is not said may be either way. */
 interface Expectation {
   readonly money?: "all" | "none";
-  readonly stock?: "held" | "none";
+  readonly stock?: "reserved" | "sold" | "none";
   readonly goods?: "handed over" | "none";
 }
 
 const expectations: Readonly<Record<string, Expectation>> = {
   reserving: { money: "none", goods: "none" },
-  screening: { money: "none", stock: "held", goods: "none" },
-  in_review: { money: "none", stock: "held", goods: "none" },
-  charging: { stock: "held", goods: "none" },
-  fulfilling: { money: "all", stock: "held" },
-  completed: { money: "all", stock: "held", goods: "handed over" },
-  refunding: { stock: "held", goods: "none" },
+  screening: { money: "none", stock: "reserved", goods: "none" },
+  in_review: { money: "none", stock: "reserved", goods: "none" },
+  charging: { stock: "reserved", goods: "none" },
+  fulfilling: { money: "all", stock: "reserved" },
+  completed: { money: "all", stock: "sold", goods: "handed over" },
+  refunding: { stock: "reserved", goods: "none" },
   releasing: { goods: "none" },
   cancelled: { money: "none", stock: "none", goods: "none" },
 };
@@ -129,18 +129,21 @@ function moneyFaults(facts: Facts): string[] {
   return faults;
 }
 
-/** I2, for one order: stock is held ⇔ it is live or completed. */
+/** I2, for one order: stock is reserved ⇔ it is live, sold ⇔ it is completed. */
 function stockFaults(facts: Facts): string[] {
   const { reservation, lines } = facts;
-  const held = reservation?.status === "reserved" ? reservation.lines : [];
   const { stock } = expectationOf(facts);
   if (stock === undefined) return [];
-  const wanted = stock === "held" ? lines : [];
-  return toText(held) === toText(wanted)
-    ? []
-    : [
-        `it holds ${toText(held) || "nothing"} and is ${stateOf(facts)}, ${toText(wanted) || "nothing"} is due`,
-      ];
+  const taken = takenText(reservation);
+  const wanted = takenText({ status: stock, lines });
+  return taken === wanted ? [] : [`it has ${taken} and is ${stateOf(facts)}, ${wanted} is due`];
+}
+
+/** `2 × mug sold`. */
+function takenText(reservation: Reservation | undefined): string {
+  if (reservation?.status !== "reserved" && reservation?.status !== "sold") return "nothing";
+  const text = toText(reservation.lines);
+  return text === "" ? "nothing" : `${text} ${reservation.status}`;
 }
 
 /** I3: every accepted order ends. */

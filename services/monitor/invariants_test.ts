@@ -22,7 +22,7 @@ function completed(changes: Partial<Facts> = {}): Facts {
       ["notification.mail.*.order_completed", 1],
     ]),
     checkout: { state: "completed", deadline: undefined, history: [] },
-    reservation: { status: "reserved", lines },
+    reservation: { status: "sold", lines },
     payment: { status: "captured", capturedCents: 2_400n, refundedCents: 0n },
     capturedCents: 2_400n,
     shipment: "shipped",
@@ -49,6 +49,7 @@ const live = (state: string, changes: Partial<Facts> = {}) =>
   completed({
     counts: new Map(),
     checkout: { state, deadline: now + 1_000, history: [] },
+    reservation: { status: "reserved", lines },
     payment: undefined,
     capturedCents: 0n,
     shipment: undefined,
@@ -106,16 +107,23 @@ describe("judge()", () => {
     );
   });
 
-  it("I2: stock is held by live and completed orders and by no others, to the unit", () => {
+  it("I2: stock is reserved by live orders, sold to completed ones, and neither otherwise, to the unit", () => {
     expect(verdict(completed({ reservation: { status: "released", lines: [] } }))).toEqual([
-      "I2 it holds nothing and is completed, 2 × mug is due",
+      "I2 it has nothing and is completed, 2 × mug sold is due",
     ]);
     expect(
-      verdict(completed({ reservation: { status: "reserved", lines: [{ sku: "mug", quantity: 1 }] } })),
-    ).toEqual(["I2 it holds 1 × mug and is completed, 2 × mug is due"]);
-    expect(verdict(cancelled({ reservation: { status: "reserved", lines } }))).toEqual([
-      "I2 it holds 2 × mug and is cancelled, nothing is due",
+      verdict(completed({ reservation: { status: "sold", lines: [{ sku: "mug", quantity: 1 }] } })),
+    ).toEqual(["I2 it has 1 × mug sold and is completed, 2 × mug sold is due"]);
+    expect(verdict(completed({ reservation: { status: "reserved", lines } }))).toEqual([
+      "I2 it has 2 × mug reserved and is completed, 2 × mug sold is due",
     ]);
+    expect(verdict(live("screening", { reservation: { status: "sold", lines } }))).toEqual([
+      "I2 it has 2 × mug sold and is screening, 2 × mug reserved is due",
+    ]);
+    for (const status of ["reserved", "sold"])
+      expect(verdict(cancelled({ reservation: { status, lines } }))).toEqual([
+        `I2 it has 2 × mug ${status} and is cancelled, nothing is due`,
+      ]);
   });
 
   it("I3: every accepted order begins, moves on and ends", () => {

@@ -13,7 +13,7 @@ import {
   type StoredMessage,
   splitSubject,
 } from "../../nats/mod.ts";
-import { type Facts, fold, type Line, newFacts } from "./facts.ts";
+import { type Facts, fold, newFacts, type Reservation } from "./facts.ts";
 import { hasEnded, isOverdue, type JudgeOptions, judge, type Violation } from "./invariants.ts";
 import { type Lookup, lookUp, progressOf } from "./lookup.ts";
 import { StockBalance } from "./stock.ts";
@@ -91,7 +91,7 @@ export class Reconciler {
   /** Orders that would violate I3, were they not held up by a dead letter, with the state that they are in. */
   readonly #held = new Map<string, string>();
   /** Reservations of orders that are not in memory: what they held before has to be looked up. */
-  #unresolved: { orderId: string; seq: number; after: readonly Line[] }[] = [];
+  #unresolved: { orderId: string; seq: number; after: Reservation | undefined }[] = [];
   /** The inventory was told up to this message. */
   #lastOfInventory: StoredMessage | undefined;
   #stockViolations: readonly Violation[] = [];
@@ -176,11 +176,11 @@ export class Reconciler {
     if (about === undefined) return;
     const { orderId, kind } = about;
     const facts = this.#moving.get(orderId) ?? this.#resting.get(orderId) ?? newFacts(orderId);
-    const before = facts.reservation?.lines ?? [];
-    const known = facts.complete || facts.reservation !== undefined;
+    const before = facts.reservation;
+    const known = facts.complete || before !== undefined;
     fold(facts, kind, message);
     if (kind === reservation.subject) {
-      const after = facts.reservation?.lines ?? [];
+      const after = facts.reservation;
       if (known) this.#stock.foldReservation(before, after);
       else this.#unresolved.push({ orderId, seq: message.seq, after });
     }
@@ -260,7 +260,7 @@ export class Reconciler {
     const { connection } = this.#options;
     for (const { orderId, seq, after } of this.#unresolved.splice(0)) {
       const { facts } = await lookUp(connection, orderId, (stream) => (stream === "INVENTORY" ? seq - 1 : 0));
-      this.#stock.foldReservation(facts.reservation?.lines ?? [], after);
+      this.#stock.foldReservation(facts.reservation, after);
     }
     if (this.#lastOfInventory !== undefined && !endsBatch(this.#lastOfInventory)) return;
     const violations = this.#stock.violations();

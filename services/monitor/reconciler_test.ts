@@ -70,6 +70,7 @@ const everybody: [string, string][] = [
   ["INVENTORY", "order"],
   ["PAYMENT", "coordinator"],
   ["FULFILLMENT", "coordinator"],
+  ["CHECKOUT", "inventory"],
   ["CHECKOUT", "notification"],
 ];
 
@@ -90,8 +91,9 @@ const placed = (orderId: string) =>
   message(orderCreated, orderId, {
     order: { orderId, lines, totalCents: 2_400n, customer: { plan: "standard" } },
   });
-const stock = (reserved: bigint) =>
-  message(item, "mug", { sku: "mug", available: 100n - reserved, reserved });
+const stock = (reserved: bigint, sold = 0n) =>
+  message(item, "mug", { sku: "mug", available: 100n - reserved - sold, reserved, sold });
+const bought = (orderId: string) => message(reservation, orderId, { orderId, status: "sold", lines });
 const held = (orderId: string) => message(reservation, orderId, { orderId, status: "reserved", lines });
 
 function at(orderId: string, states: string[], deadline?: number): Outgoing {
@@ -103,15 +105,16 @@ function at(orderId: string, states: string[], deadline?: number): Outgoing {
   });
 }
 
-/** An order from beginning to end. */
-async function complete(orderId: string, reserved = 2n): Promise<void> {
+/** An order from beginning to end, after which so many units are sold. */
+async function complete(orderId: string, sold = 2n): Promise<void> {
   await store(placed(orderId));
   await store(at(orderId, ["created", "reserving"], now + 60_000));
-  await store(stock(reserved), held(orderId), message(stockReserved, orderId, { orderId }));
+  await store(stock(2n, sold - 2n), held(orderId), message(stockReserved, orderId, { orderId }));
   const books = { orderId, status: "captured", capturedCents: 2_400n };
   await store(message(payment, orderId, books), message(paymentCaptured, orderId, { amountCents: 2_400n }));
   await store(message(orderShipped, orderId, { orderId }));
   await store(at(orderId, ["created", "reserving", "completed"]), message(checkoutCompleted, orderId, {}));
+  await store(stock(0n, sold), bought(orderId));
 }
 
 describe("Reconciler", () => {
@@ -172,11 +175,13 @@ describe("Reconciler", () => {
     await complete("o1", 2n);
     await complete("o2", 4n);
     expect(await reconcile()).toEqual([]);
-    await store(stock(2n), message(reservation, "o1", { orderId: "o1", status: "released" }));
+    await store(stock(0n, 2n), message(reservation, "o1", { orderId: "o1", status: "released" }));
     expect(await reconcile()).not.toContain("I2 mug");
-    await store(stock(3n));
-    expect(await reconcile()).toContain("I2 mug");
-    await store(stock(2n));
+    for (const wrong of [stock(0n, 3n), stock(1n, 2n), stock(2n, 0n)]) {
+      await store(wrong);
+      expect(await reconcile()).toContain("I2 mug");
+    }
+    await store(stock(0n, 2n));
     expect(await reconcile()).not.toContain("I2 mug");
   });
 

@@ -144,13 +144,18 @@ function wrongMoney(
 }
 
 function wrongStock(picture: Picture, { world }: Decisions): string | undefined {
-  const { item, reservation, shipped, activated } = picture;
+  const { checkout, item, reservation, shipped, activated } = picture;
   if (item === undefined) return "I2: the item is gone";
-  if (item.available + item.reserved !== world.initialStock) return "I2: units came or went";
-  const held = reservation?.lines.reduce((sum, line) => sum + BigInt(line.quantity), 0n) ?? 0n;
-  if (item.reserved !== held) return `I2: ${item.reserved} units are taken and ${held} are held`;
+  const { available, reserved, sold } = item;
+  if (available + reserved + sold !== world.initialStock) return "I2: units came or went";
+  const units = reservation?.lines.reduce((sum, line) => sum + BigInt(line.quantity), 0n) ?? 0n;
+  const held = reservation?.status === "reserved" ? units : 0n;
+  if (reserved !== held) return `I2: ${reserved} units are reserved and ${held} are held`;
+  const bought = reservation?.status === "sold" ? units : 0n;
+  if (sold !== bought) return `I2: ${sold} units are sold and ${bought} are bought`;
   const gone = shipped !== undefined || activated !== undefined;
-  if (gone && held !== BigInt(quantity)) return "I2: goods left the house and are not reserved";
+  if (gone && units !== BigInt(quantity)) return "I2: goods left the house and are not taken";
+  if (sold > 0n && checkout?.state !== "completed") return `I2: units of a ${checkout?.state} order are sold`;
   return undefined;
 }
 
@@ -208,8 +213,9 @@ function wrongCalm(state: State, picture: Picture, provider: Provider): string |
   const kept = captured && Object.keys(provider.refunds).length === 0;
   const completed = checkout.state === "completed";
   if (kept !== completed) return `I1: the money of a ${checkout.state} order is ${kept ? "" : "not "}kept`;
-  if ((reservation?.status === "reserved") !== completed) {
-    return `I2: the stock of a ${checkout.state} order is ${completed ? "not " : ""}held`;
+  const { status } = reservation ?? {};
+  if ((status === "sold") !== completed || status === "reserved") {
+    return `I2: the stock of a ${checkout.state} order is ${status ?? "not reserved"}`;
   }
   if (review) return `a ${checkout.state} order is in the review queue`;
   if (state.timers.some((id) => id > 0)) return `a ${checkout.state} order has a timer`;

@@ -207,7 +207,7 @@ describe("explore()", () => {
           "checkout.refund_payment concludes: refunded",
           "deliver payment.refunded",
         ],
-        "what": "I2: the stock of a cancelled order is held",
+        "what": "I2: the stock of a cancelled order is reserved",
       }
     `);
   });

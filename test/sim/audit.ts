@@ -61,13 +61,12 @@ export function audit(options: AuditOptions): Fault[] {
     for (const { sku, quantity } of order.lines) sold.set(sku, (sold.get(sku) ?? 0) + quantity);
   }
   for (const [sku, units] of Object.entries(initialStock)) {
-    const { available, reserved } = shop.last(item, sku) ?? { available: 0n, reserved: 0n };
-    const expected = sold.get(sku) ?? 0;
-    if (Number(reserved) !== expected || Number(available) !== units - expected) {
-      faults.push({
-        what: `I2: of ${units} ${sku}, ${expected} sold, there are ${available} left and ${reserved} reserved`,
-      });
-    }
+    const stock = shop.last(item, sku);
+    const is = [stock?.available, stock?.reserved, stock?.sold].join(" + ");
+    const bought = sold.get(sku) ?? 0;
+    const due = [units - bought, 0, bought].join(" + ");
+    // What orders can take, what live ones hold, of which there are none any more, and what is sold.
+    if (is !== due) faults.push({ what: `I2: of ${sku} there are ${is}, not ${due}` });
   }
   for (const what of [...shop.provider.faults, ...shop.mailboxes.faults])
     faults.push({ what: `I4: ${what}` });
@@ -114,8 +113,9 @@ function* orderFaults(
   if ((known?.capturedCents ?? 0n) - (known?.refundedCents ?? 0n) !== kept) {
     yield `I1: the ledger says ${known?.status}, and the provider has kept ${kept} cents`;
   }
-  if ((shop.last(reservation, orderId)?.status === "reserved") !== completed)
-    yield `I2: the stock of a ${state} order`;
+  const stock = shop.last(reservation, orderId)?.status;
+  if ((stock === "sold") !== completed || stock === "reserved")
+    yield `I2: the stock of a ${state} order is ${stock}`;
   if (shop.last(screening, orderId)?.status === "in_review") yield "the review is open for ever";
   const gone = shop.last(orderShipped, orderId) ?? shop.last(orderActivated, orderId);
   if ((gone !== undefined) !== completed)

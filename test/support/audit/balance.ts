@@ -12,26 +12,31 @@ export function moneyChecker(ledgers: Ledgers): (id: string, due: bigint) => str
 }
 
 /**
- * I2, to the unit and at every moment: no version of an item has lost or found a unit, and in the end what is taken is
- * what the reservations hold.
+ * I2, to the unit and at every moment: no version of an item has lost or found a unit, and in the end what is reserved is what
+ * the reservations hold, and what is sold what they have sold.
  */
 export function stockFaults(ledgers: Ledgers, units: Readonly<Record<string, number>>): string[] {
-  const held = new Map<string, number>();
+  const booked = { reserved: new Map<string, bigint>(), sold: new Map<string, bigint>() };
   for (const versions of said(ledgers, shop.reservation).values()) {
     const { status, lines = [] } = versions.at(-1)?.value ?? {};
-    if (status !== "reserved") continue;
-    for (const { sku, quantity } of lines) held.set(sku, (held.get(sku) ?? 0) + quantity);
+    if (status !== "reserved" && status !== "sold") continue;
+    const units = booked[status];
+    for (const { sku, quantity } of lines) units.set(sku, (units.get(sku) ?? 0n) + BigInt(quantity));
   }
   const items = said(ledgers, shop.item);
   return Object.entries(units).flatMap(([sku, all]) => {
     const versions = items.get(sku) ?? [];
-    const faults = versions.flatMap(({ seq, value: { available, reserved } }) =>
-      available + reserved === BigInt(all) && available >= 0n && reserved >= 0n
+    const faults = versions.flatMap(({ seq, value: { available, reserved, sold } }) =>
+      available + reserved + sold === BigInt(all) && available >= 0n && reserved >= 0n && sold >= 0n
         ? []
-        : [`I2 ${sku}: ${available} + ${reserved} are not ${all} at ${seq}`],
+        : [`I2 ${sku}: ${available} + ${reserved} + ${sold} are not ${all} at ${seq}`],
     );
-    const taken = Number(versions.at(-1)?.value.reserved ?? -1n);
-    const wanted = held.get(sku) ?? 0;
-    return taken === wanted ? faults : [...faults, `I2 ${sku}: ${taken} are taken, ${wanted} are held`];
+    for (const place of ["reserved", "sold"] as const) {
+      const units = versions.at(-1)?.value[place];
+      const wanted = booked[place].get(sku) ?? 0n;
+      if (units !== wanted)
+        faults.push(`I2 ${sku}: ${units} are ${place}, by the reservations it is ${wanted}`);
+    }
+    return faults;
   });
 }

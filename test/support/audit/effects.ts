@@ -18,9 +18,10 @@ interface Participant {
 const participants: readonly Participant[] = [
   {
     state: shop.reservation,
-    fits: { completed: ["reserved"], cancelled: ["rejected", "released", undefined] },
+    fits: { completed: ["sold"], cancelled: ["rejected", "released", undefined] },
     said: {
       reserved: [shop.stockReserved],
+      sold: [shop.stockReserved],
       rejected: [shop.stockRejected],
       released: [shop.stockReleased],
     },
