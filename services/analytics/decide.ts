@@ -94,11 +94,12 @@ const counters: readonly (readonly [Contract, Counter<DescMessage>])[] = [
     day.refunds += 1;
     day.refunded_cents += amount;
   }),
-  counts(item, (rows, { sku, available, reserved, unitPriceCents, currency }, { seq, storedAt }) => {
+  counts(item, (rows, { sku, available, reserved, sold, unitPriceCents, currency }, { seq, storedAt }) => {
     rows.stock.set(`${sku} ${seq}`, {
       sku,
       available: Number(available),
       reserved: Number(reserved),
+      sold: Number(sold),
       unit_price_cents: Number(unitPriceCents),
       currency,
       seq,

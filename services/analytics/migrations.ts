@@ -3,6 +3,7 @@ import { type Migration, Migrator } from "kysely/migration";
 import type { Database } from "./database.ts";
 import * as projection from "./migrations/0001_projection.ts";
 import * as storedAt from "./migrations/0002_stored_at.ts";
+import * as sold from "./migrations/0003_sold.ts";
 
 const TABLE = "migrations";
 
@@ -10,6 +11,7 @@ const TABLE = "migrations";
 const migrations: Record<string, (db: Kysely<unknown>, schema: string) => Promise<void>> = {
   "0001_projection": projection.up,
   "0002_stored_at": storedAt.up,
+  "0003_sold": sold.up,
 };
 
 /**

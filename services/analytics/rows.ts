@@ -93,6 +93,7 @@ export interface StockRow {
   sku: string;
   available: number;
   reserved: number;
+  sold: number;
   unit_price_cents: number;
   currency: string;
   seq: number;

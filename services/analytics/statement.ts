@@ -64,7 +64,7 @@ interface Sources {
 
 const transition = `order_id text, n int, state text, entered_at timestamptz, cause text, reason text, placed_on date,
   left_state text, left_after_ms bigint`;
-const stock = `sku text, available bigint, reserved bigint, unit_price_cents bigint, currency text, seq bigint,
+const stock = `sku text, available bigint, reserved bigint, sold bigint, unit_price_cents bigint, currency text, seq bigint,
   changed_at timestamptz`;
 const movement = "seq bigint, sku text, kind text, quantity bigint, order_id text, moved_at timestamptz";
 
@@ -162,21 +162,21 @@ const writers = {
 )`,
   // The last of each sku is its stock; units that came or went otherwise than by orders are what its sum changes by.
   stock: ({ schema, from }) => `said_stock AS MATERIALIZED (
-  SELECT r.*, lag(r.available + r.reserved, 1, coalesce(s.available + s.reserved, 0)) OVER by_sku AS before,
+  SELECT r.*, r.available + r.reserved + r.sold AS units,
+    lag(r.available + r.reserved + r.sold, 1, coalesce(s.available + s.reserved + s.sold, 0)) OVER by_sku AS before,
     row_number() OVER (PARTITION BY r.sku ORDER BY r.seq DESC) AS age
   FROM ${from("stock", stock)} LEFT JOIN ${schema}.stock s ON s.sku = r.sku
   WHERE s.seq IS NULL OR r.seq > s.seq
   WINDOW by_sku AS (PARTITION BY r.sku ORDER BY r.seq)
 ), stock AS (
-  INSERT INTO ${schema}.stock AS s
-  SELECT sku, available, reserved, unit_price_cents, currency, seq, changed_at FROM said_stock WHERE age = 1
-  ON CONFLICT (sku) DO UPDATE SET available = excluded.available, reserved = excluded.reserved,
+  INSERT INTO ${schema}.stock AS s (sku, available, reserved, sold, unit_price_cents, currency, seq, changed_at)
+  SELECT sku, available, reserved, sold, unit_price_cents, currency, seq, changed_at FROM said_stock WHERE age = 1
+  ON CONFLICT (sku) DO UPDATE SET available = excluded.available, reserved = excluded.reserved, sold = excluded.sold,
     unit_price_cents = excluded.unit_price_cents, currency = excluded.currency, seq = excluded.seq,
     changed_at = excluded.changed_at
 ), adjusted AS (
   INSERT INTO ${schema}.stock_movements
-  SELECT seq, sku, 'adjusted', available + reserved - before, NULL, changed_at FROM said_stock
-  WHERE available + reserved <> before
+  SELECT seq, sku, 'adjusted', units - before, NULL, changed_at FROM said_stock WHERE units <> before
   ON CONFLICT DO NOTHING
 )`,
   movements: ({ schema, from }) => `movements AS (

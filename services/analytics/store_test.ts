@@ -189,12 +189,22 @@ describe.each(databases)("a store in %s", (_, open) => {
   });
 
   it.each([
-    ["in one batch", [3]],
-    ["in three", [1, 2, 3]],
+    ["in one batch", [4]],
+    ["in four", [1, 2, 3, 4]],
   ])("takes for adjusted what neither came nor went by an order: %s", async (__, ends) => {
-    const stock = (available: bigint, reserved: bigint, seq: number) =>
-      said(item, "mug", { sku: "mug", available, reserved, unitPriceCents: 1n, currency: "EUR" }, { seq });
-    const messages = [stock(100n, 0n, 1), stock(98n, 2n, 2), stock(50n, 2n, 3)];
+    const stock = (available: bigint, reserved: bigint, sold: bigint, seq: number) =>
+      said(
+        item,
+        "mug",
+        { sku: "mug", available, reserved, sold, unitPriceCents: 1n, currency: "EUR" },
+        { seq },
+      );
+    const messages = [
+      stock(100n, 0n, 0n, 1),
+      stock(98n, 2n, 0n, 2),
+      stock(98n, 1n, 1n, 3),
+      stock(50n, 1n, 1n, 4),
+    ];
     let from = 0;
     for (const to of ends) {
       const part = messages.filter(({ seq }) => seq > from && seq <= to);
@@ -204,10 +214,10 @@ describe.each(databases)("a store in %s", (_, open) => {
     const moved = await test.db.selectFrom("stock_movements").selectAll().orderBy("seq").execute();
     expect(moved.map(({ seq, kind, quantity }) => [seq, kind, quantity])).toEqual([
       [1, "adjusted", 100],
-      [3, "adjusted", -48],
+      [4, "adjusted", -48],
     ]);
-    expect(await test.db.selectFrom("stock").select(["available", "reserved"]).execute()).toEqual([
-      { available: 50, reserved: 2 },
+    expect(await test.db.selectFrom("stock").select(["available", "reserved", "sold"]).execute()).toEqual([
+      { available: 50, reserved: 1, sold: 1 },
     ]);
   });
 

@@ -56,6 +56,7 @@ export interface Tables {
     sku: string;
     available: number;
     reserved: number;
+    sold: number;
     unit_price_cents: number;
     currency: string;
     seq: number;
