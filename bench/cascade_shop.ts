@@ -128,16 +128,17 @@ async function readBooks(connection: NatsConnection, shop: Shop): Promise<Books>
     const { state } = await jsm.streams.info(stream, { subjects_filter: `${subject}.*` });
     return state.num_subjects === 0 ? 0 : Object.keys(state.subjects ?? {}).length;
   };
-  const reserved = await Promise.all(
+  const taken = await Promise.all(
     skus.map(async (sku) => {
       const response = await fetch(`${shop.url(INVENTORY)}/stock/${sku}`);
-      return ((await response.json()) as { reserved: number }).reserved;
+      const { reserved, sold } = (await response.json()) as { reserved: number; sold: number };
+      return reserved + sold;
     }),
   );
   const captured = await count("PAYMENT", "payment.captured");
   return {
     completed: await count("CHECKOUT", "checkout.completed"),
-    unitsTaken: reserved.reduce((sum, units) => sum + units, 0),
+    unitsTaken: taken.reduce((sum, units) => sum + units, 0),
     paymentsTaken: captured - (await count("PAYMENT", "payment.refunded")),
   };
 }

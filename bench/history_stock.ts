@@ -13,7 +13,7 @@ export interface Stored {
   readonly headers: string;
 }
 
-/** What is in stock, as copied orders take from it: the books of all skus stay right to the unit. */
+/** What is in stock, as copied orders buy it, which are completed: the books of all skus stay right to the unit. */
 export class Stock {
   readonly #items: Map<string, Stored>;
 
@@ -34,7 +34,7 @@ export class Stock {
         throw new RangeError(`Cannot copy an order of ${quantity} × "${sku}": there are no more of it`);
       }
       stored.value.available -= BigInt(quantity);
-      stored.value.reserved += BigInt(quantity);
+      stored.value.sold += BigInt(quantity);
       changed.add(stored);
     }
     return [...changed].map(({ value, headers }) => ({

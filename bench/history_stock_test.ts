@@ -15,8 +15,8 @@ describe("Stock", () => {
     ]);
     expect(others).toEqual([]);
     expect(entry?.subject).toBe("inventory.item.mug");
-    const { available, reserved } = decode(item, entry?.data ?? new Uint8Array());
-    expect([available, reserved]).toEqual([0n, 4n]);
+    const { available, reserved, sold } = decode(item, entry?.data ?? new Uint8Array());
+    expect([available, reserved, sold]).toEqual([0n, 1n, 3n]);
   });
 
   it("refuses to give what is not there", () => {
