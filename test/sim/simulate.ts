@@ -105,6 +105,8 @@ function* chaos(shop: Shop, { time, random, say }: Surroundings, store: Store<Va
   const everyMs = random.pick([2_000, 10_000, 50_000]);
   while (time.now < HEAL_MS) {
     yield random.delay(everyMs);
+    // The wait may be a long one: what goes wrong at the very end of a run nobody could mend.
+    if (time.now >= HEAL_MS) return;
     const victim = random.pick(shop.instances);
     const what = random.next();
     if (what < 0.5) shop.kill(victim, random.delay(1_000));
