@@ -13,7 +13,7 @@ import {
 import { connect, type NatsConnection, nanos } from "@nats-io/transport-node";
 import { type Access, accessOptions } from "./access.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
-import { beginOf, beginsNow, marksOf, missingMarks, stored } from "./consumer_begin.ts";
+import { beginOf, beginsNow, marksOf, missingMarks, startsOverFor, stored } from "./consumer_begin.ts";
 import { counted } from "./counted.ts";
 import { DEAD_LETTER_PREFIX } from "./dead_letter.ts";
 import {
@@ -346,6 +346,7 @@ async function planConsumer(
     }
   }
   const texts = differences.map((difference) => difference.text);
+  let startsOver = false;
   // A filter that is added reaches back no further than the consumer's position: what is older is never delivered. The
   // position is not `delivered`: a consumer that looked for something and found nothing is past all of it.
   for (const subject of filters) {
@@ -358,6 +359,11 @@ async function planConsumer(
       );
       continue;
     }
+    if (startsOverFor(spec)) {
+      startsOver = true;
+      texts.push(`starts over, for ${counted(count, "stored message")} of ${subject}`);
+      continue;
+    }
     plan.refusals.push(
       `consumer ${name}: ${subject} already holds ${counted(count, "message")} that it might never get; ` +
         `delete the consumer, and it starts over with all of them`,
@@ -366,8 +372,15 @@ async function planConsumer(
   const { deliver_policy: _, ...changeable } = wanted;
   plan.steps.push({
     line: `~ consumer ${name}: ${texts.join(", ")}`,
-    apply: () =>
-      jsm.consumers.update(spec.stream, spec.service, withUnset(changeable, { filter_subject: undefined })),
+    apply: async () => {
+      const { stream, service } = spec;
+      if (startsOver) {
+        // A run that is killed in between leaves one that is missing, which the next run makes as this one would.
+        await jsm.consumers.delete(stream, service);
+        return jsm.consumers.add(stream, wanted);
+      }
+      return jsm.consumers.update(stream, service, withUnset(changeable, { filter_subject: undefined }));
+    },
   });
   return [{ spec, filters, told: true }];
 }

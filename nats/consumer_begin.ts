@@ -23,6 +23,11 @@ export function beginsNow({ begins, effects, projection }: ConsumerSpec): boolea
   return begins === undefined ? effects !== undefined && projection !== true : begins === "now";
 }
 
+/** Whether a consumer that is to take another subject is made anew for what is stored of it. Nothing that it repeats is news. */
+export function startsOverFor({ begins, effects }: ConsumerSpec): boolean {
+  return begins === "first" && effects === undefined;
+}
+
 /** Only of these it matters whether they have been there: the others are to get everything in any case. */
 function isMarked(spec: ConsumerSpec): boolean {
   return spec.effects !== undefined && spec.projection !== true;

@@ -114,6 +114,21 @@ it("a new consumer without effects gets what is stored, and applying says how mu
   ]);
 });
 
+it("a consumer without effects that takes another subject starts over, where the topology says that it begins with the first", async () => {
+  const only = (spec: ConsumerSpec): Topology => ({ ...testTopology, consumers: [spec] });
+  const begins = "first";
+  await apply(only({ ...reader, contracts: [add], begins }));
+  await publish(2);
+  await publish(1, "inbox.other.x");
+  expect(await delivered("test")).toEqual([1, 2]);
+  expect(await refusalsOf(only({ ...reader, contracts: [add, other] }))).toHaveLength(1);
+  expect(await apply(only({ ...reader, contracts: [add, other], begins }))).toEqual([
+    expect.stringMatching(/, starts over, for 1 stored message of inbox\.other\.>$/),
+  ]);
+  expect(await delivered("test")).toEqual([1, 2, 3]);
+  expect(await apply(only({ ...reader, contracts: [add, other], begins }))).toEqual([]);
+});
+
 describe("a consumer with effects that was there before and is missing", () => {
   const lost =
     ": was there before and is missing: it gets the 3 messages that are stored, and repeats nothing that its ledger shows";

@@ -31,6 +31,8 @@ export interface ConsumerSpec {
    * Where it begins when it is new, in a stream that holds messages for it: with the `first`, or `now`, with those that are
    * stored from then on. One that was there before and is missing begins with the first in any case: nothing is skipped (ADR 26).
    * Default: `now` if it has effects, which would be those of the whole history, `first` otherwise.
+   * One without effects of which it is said that it begins with the `first` starts over when a subject is added: by default that
+   * is refused, since it costs the whole history.
    */
   readonly begins?: "first" | "now";
   /** Reads, instead of contracts, what becomes of the service's own dead letters: redriven ones come back by it. */
@@ -170,6 +172,8 @@ const consumers: readonly ConsumerSpec[] = withDeadLetters([
     service: "inventory",
     stream: "CHECKOUT",
     contracts: [shop.reserveStock, shop.releaseStock, shop.checkoutCompleted],
+    // Orders that were completed before it took `completed` are sold as well (ADR 24).
+    begins: "first",
   },
   {
     service: "payment",
