@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { JsMsg } from "@nats-io/jetstream";
+import { Budget } from "./budget.ts";
 import { type ConsumerName, nameOf } from "./consumer_name.ts";
 import { splitSubject } from "./contracts/contract.ts";
 import { counted } from "./counted.ts";
@@ -17,7 +18,7 @@ import { failWith } from "./spans.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
 import type { Tracer } from "./tracer.ts";
 import { Turns } from "./turns.ts";
-import { Waiting, type WaitingContracts } from "./waiting.ts";
+import { type Patience, Waiting, type WaitingContracts } from "./waiting.ts";
 
 export interface AttemptsOptions extends Settling {
   readonly ledger: Ledger;
@@ -67,6 +68,7 @@ export class Attempts {
   readonly #throws = new Map<string, number>();
   readonly #turns = new Turns();
   readonly #effects: Effects;
+  readonly #budgets = new Map<Patience, Budget>();
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -219,7 +221,9 @@ export class Attempts {
       );
     }
     if (outcome.kind === "wait") {
-      outcome = await postpone(this.#options.ledger, incoming, handler, { outcome, waiting, work, now });
+      const budget = handler.patience && this.#budgetOf(handler.patience);
+      const options = { outcome, waiting, work, now, budget };
+      outcome = await postpone(this.#options.ledger, incoming, handler, options);
     }
     switch (outcome.kind) {
       case "done":
@@ -242,6 +246,14 @@ export class Attempts {
       default:
         return outcome satisfies never;
     }
+  }
+
+  #budgetOf(patience: Patience): Budget | undefined {
+    const { perSecond } = patience;
+    if (perSecond === undefined) return undefined;
+    const budget = this.#budgets.get(patience) ?? new Budget(perSecond);
+    this.#budgets.set(patience, budget);
+    return budget;
   }
 
   #waitingOf({ subject, due, letter }: Incoming, { patience }: AnyHandler): Waiting | undefined {

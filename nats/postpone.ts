@@ -1,3 +1,4 @@
+import type { Budget } from "./budget.ts";
 import type { AnyHandler, Outcome } from "./handler.ts";
 import type { Incoming } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
@@ -16,6 +17,8 @@ export interface PostponeOptions {
   /** What the messages of the commit say of their cause. */
   work: Pick<Task<unknown>, "trace" | "cause">;
   now: () => Date;
+  /** Of the handler's patience. */
+  budget: Budget | undefined;
 }
 
 /**
@@ -28,7 +31,7 @@ export async function postpone(
   ledger: Ledger,
   { subject, delivered }: Incoming,
   handler: AnyHandler,
-  { outcome, waiting, work, now }: PostponeOptions,
+  { outcome, waiting, work, now, budget }: PostponeOptions,
 ): Promise<Postponing> {
   const { patience } = handler;
   const { reason, notBeforeMs } = outcome;
@@ -46,6 +49,7 @@ export async function postpone(
         jitter,
         reason,
         notBeforeMs,
+        budget,
       });
       switch (postponed.kind) {
         case "wait":

@@ -3,6 +3,7 @@ import { type Timestamp, timestampDate, timestampFromDate, timestampMs } from "@
 import type { MsgHdrs } from "@nats-io/transport-node";
 import type { WaitingDueSchema } from "../gen/shop/waiting/v1/waiting_due_pb.ts";
 import type { WaitingSchema } from "../gen/shop/waiting/v1/waiting_pb.ts";
+import type { Budget } from "./budget.ts";
 import { newHeaders } from "./commit.ts";
 import {
   type Contract,
@@ -43,6 +44,11 @@ export interface Patience {
   readonly maxMs: number;
   /** What has been tried for so long becomes a dead letter, in milliseconds. Default: it is tried for ever. */
   readonly maxAgeMs?: number;
+  /**
+   * How many messages are tried again in a second, by each process: so many that wait come due one after the other, and hold up
+   * nobody else's. Default: any number.
+   */
+  readonly perSecond?: number;
   /** Whether another message may ask for the same while one waits. Costs a read of each message. Default false. */
   readonly repeats?: boolean;
 }
@@ -112,6 +118,7 @@ export class Waiting {
   /**
    * Has `delivered` come again.
    * @param options.jitter Random, at least 0 and below 1.
+   * @param options.budget Of the patience's `perSecond`.
    * @param options.notBeforeMs What somebody outside has asked for: the first wait, if it is longer. Default 0.
    */
   postpone(
@@ -123,9 +130,10 @@ export class Waiting {
       jitter: number;
       reason: string;
       notBeforeMs?: number | undefined;
+      budget?: Budget | undefined;
     },
   ): Postponed {
-    const { now, patience, jitter, notBeforeMs = 0 } = options;
+    const { now, patience, jitter, notBeforeMs = 0, budget } = options;
     if (this.isOvertaken(view, now)) return { kind: "overtaken" };
     const known = this.#known(view);
     const tries = (known?.tries ?? 0) + 1;
@@ -136,7 +144,8 @@ export class Waiting {
       const reason = `tried ${counted(tries, "time")} in ${counted(hours, "hour")}: ${options.reason}`;
       return { kind: "given_up", reason };
     }
-    const until = new Date(now.getTime() + delayMs(patience, { tries, jitter, notBeforeMs }));
+    const wanted = now.getTime() + delayMs(patience, { tries, jitter, notBeforeMs });
+    const until = new Date(budget?.take(wanted) ?? wanted);
     const nextTryAt = timestampFromDate(until);
     const reason = options.reason.slice(0, MAX_REASON);
     const { state, timer, due } = this.#contracts;

@@ -22,6 +22,8 @@ export interface WaitingSweepOptions {
 /** Reads all that waits: seldom. */
 const EVERY_MS = 3_600_000;
 const SOON_MS = 1_000;
+/** So many of them at a time, one after the other. */
+const PER_SECOND = 50;
 
 /** Sweeps once the ledger is open and then hourly, until `signal` aborts. A sweep that fails is reported, and made up for. */
 export async function sweepWaitingRegularly(options: WaitingSweepOptions): Promise<void> {
@@ -54,7 +56,12 @@ export async function sweepWaiting(options: WaitingSweepOptions, now: Date): Pro
     const page = await viewStored(jsm, ledger.stream, { subject, from, limit: MAX_PAGE });
     const last = page.at(-1);
     if (last === undefined) break;
-    const set = await Promise.all(page.map((timer) => setAnew(timer, options, now)));
+    const set = await Promise.all(
+      page.map((timer, index) => {
+        const soon = new Date(now.getTime() + SOON_MS + ((found + index) / PER_SECOND) * 1_000);
+        return setAnew(timer, options, { now, soon });
+      }),
+    );
     found += set.filter(Boolean).length;
     from = last.seq + 1;
   }
@@ -65,14 +72,13 @@ export async function sweepWaiting(options: WaitingSweepOptions, now: Date): Pro
 async function setAnew(
   { subject, data }: StoredMsg,
   { ledger, waiting, signal }: WaitingSweepOptions,
-  now: Date,
+  { now, soon }: { now: Date; soon: Date },
 ): Promise<boolean> {
   const { state, timer, due } = waiting;
   const value: MessageShape<typeof WaitingDueSchema> = decode(timer, data);
   const wasAt = value.at === undefined ? 0 : timestampMs(value.at);
   if (wasAt + OVERDUE_MS > now.getTime()) return false;
   const { id } = splitSubject(subject);
-  const soon = new Date(now.getTime() + SOON_MS);
   const at = timestampFromDate(soon);
   const task = {
     keys: [key(state, id)],

@@ -63,7 +63,12 @@ const HOUR_MS = 3_600 * SECOND_MS;
  * Servers that do not know a sender take its mail after some minutes. What is not taken for two days is a dead letter (RFC 5321,
  * 4.5.4.1).
  */
-const PATIENCE: Patience = { firstMs: 60 * SECOND_MS, maxMs: 4 * HOUR_MS, maxAgeMs: 48 * HOUR_MS };
+const PATIENCE: Patience = {
+  firstMs: 60 * SECOND_MS,
+  maxMs: 4 * HOUR_MS,
+  maxAgeMs: 48 * HOUR_MS,
+  perSecond: 50,
+};
 
 /**
  * Sends one kind of mail once for each event of `contract`, and records it.

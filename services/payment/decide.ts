@@ -46,6 +46,7 @@ const REFUND_PATIENCE: Patience = {
   firstMs: SECOND_MS,
   maxMs: 6 * HOUR_MS,
   maxAgeMs: MAX_AGE_MS,
+  perSecond: 50,
   repeats: true,
 };
 /** A quarter of what a consumer delivers at a time: charges, for which customers wait, always have places. */
