@@ -1,20 +1,11 @@
 import { clearScreenDown, cursorTo } from "node:readline";
 import type { Command } from "commander";
-import {
-  type ConsumerLag,
-  checkoutState,
-  checkoutTimer,
-  counted,
-  findUntimed,
-  isUnavailable,
-  OpenLetters,
-  pause,
-  readLags,
-} from "../nats/mod.ts";
+import { type ConsumerLag, counted, isUnavailable, OpenLetters, pause, readLags } from "../nats/mod.ts";
 import { type Live, readLive } from "../services/monitor/live.ts";
 import type { Shop } from "./connect.ts";
 import { colour, columns, type ExitCode, type Output, print, printJson, type Stream } from "./output.ts";
 import type { Context } from "./program.ts";
+import { untimedOrders } from "./untimed.ts";
 
 const REFRESH_MS = 1_000;
 /** Seconds of lag that are red. The objective of the alert `ConsumerLagOverObjective`. */
@@ -59,19 +50,14 @@ interface Kept {
 }
 
 async function openLook(shop: Shop): Promise<Kept> {
-  return { untimed: await countUntimed(shop), letters: new OpenLetters(shop.jsm) };
+  // Reads many states, so that it is not done every second.
+  const { length: untimed } = await untimedOrders(shop);
+  return { untimed, letters: new OpenLetters(shop.jsm) };
 }
 
 async function look({ connection, jsm }: Shop, { untimed, letters }: Kept): Promise<Seen> {
   const lags = await readLags(jsm);
   return { lags, live: await readLive({ connection, jsm }, { lags, letters }), untimed };
-}
-
-/** Reads many states, so that it is not done every second. */
-async function countUntimed(shop: Shop): Promise<number> {
-  const isLive = ({ state }: { state: string }) => state !== "completed" && state !== "cancelled";
-  const what = { stream: "CHECKOUT", state: checkoutState, timer: checkoutTimer, isLive };
-  return (await findUntimed(shop, what)).length;
 }
 
 async function refresh(output: Output, shop: Shop, signal: AbortSignal): Promise<ExitCode> {

@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { counted, OpenLetters, orderStates } from "../nats/mod.ts";
+import { checkoutState, counted, key, OpenLetters, orderStates, viewMany } from "../nats/mod.ts";
 import { findOrders, type OrderFilter } from "../services/order/find.ts";
-import { toSummary } from "../services/order/status.ts";
+import { CHECKOUT, fromCheckout, toSummary } from "../services/order/status.ts";
 import type { Shop } from "./connect.ts";
 import { colour, columns, type ExitCode, note, type Output, print, printJson } from "./output.ts";
 import type { Context } from "./program.ts";
+import { untimedOrders } from "./untimed.ts";
 
 /** A list that a person looks at. All orders are an export. */
 const MAX_LIMIT = 10_000;
@@ -15,6 +16,7 @@ const PAGE = 100;
 interface Flags {
   state?: NonNullable<OrderFilter["state"]>;
   stuck?: boolean;
+  untimed?: boolean;
   limit: number;
   cursor?: number;
   ids?: boolean;
@@ -28,6 +30,13 @@ export function addOrders(program: Command, { output, run }: Context): void {
     .description("orders and where they stand, oldest first, as GET /orders has them; no service has to run")
     .addOption(new Option("--state <state>", "in this state").choices(orderStates))
     .option("--stuck", "that dead letters hold up")
+    .addOption(
+      new Option("--untimed", "that are live and have lost their timer").conflicts([
+        "stuck",
+        "state",
+        "cursor",
+      ]),
+    )
     .option("--limit <n>", `how many at most, up to ${MAX_LIMIT}`, whole(MAX_LIMIT), DEFAULT_LIMIT)
     .option("--cursor <cursor>", "go on where an earlier list ended", whole(Number.MAX_SAFE_INTEGER))
     .option(
@@ -46,17 +55,40 @@ function whole(max: number): (text: string) => number {
   };
 }
 
-async function list(output: Output, { jsm }: Shop, flags: Flags): Promise<ExitCode> {
-  const { state, stuck = false, limit } = flags;
+/** What was found, and where the list goes on. */
+interface Found {
+  orders: ReturnType<typeof toSummary>[];
+  from?: number | undefined;
+}
+
+async function find({ jsm }: Shop, { state, stuck = false, limit, cursor }: Flags): Promise<Found> {
   const source = { jsm, letters: new OpenLetters(jsm) };
-  const orders: ReturnType<typeof toSummary>[] = [];
-  let from = flags.cursor;
+  const orders: Found["orders"] = [];
+  let from = cursor;
   do {
     const range = { from: from ?? 1, limit: Math.min(PAGE, limit - orders.length) };
     const page = await findOrders(source, { state, stuck }, range);
     orders.push(...page.found.map(toSummary));
     from = page.next;
   } while (from !== undefined && orders.length < limit);
+  return { orders, from };
+}
+
+/** There are few of them or none, so that there is no other page. */
+async function findUntimed(shop: Shop, { limit }: Flags): Promise<Found> {
+  const ids = (await untimedOrders(shop)).slice(0, limit);
+  const checkouts = await viewMany(
+    shop.jsm,
+    CHECKOUT,
+    ids.map((orderId) => key(checkoutState, orderId)),
+  );
+  return {
+    orders: checkouts.flatMap((checkout) => (checkout && fromCheckout(checkout)) ?? []).map(toSummary),
+  };
+}
+
+async function list(output: Output, shop: Shop, flags: Flags): Promise<ExitCode> {
+  const { orders, from } = await (flags.untimed ? findUntimed(shop, flags) : find(shop, flags));
   if (flags.json) {
     printJson(output, { orders, ...(from !== undefined && { next_cursor: String(from) }) });
     return 0;

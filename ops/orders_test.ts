@@ -72,12 +72,26 @@ describe("ops orders", () => {
     expect(await orders("--state", "refunding", "--ids")).toEqual({ code: 1, out: "", err: "" });
   });
 
+  it("lists those that are live and have lost their timer", async () => {
+    const third = ids[2] ?? "";
+    expect(await orders("--untimed")).toEqual({ code: 0, out: "", err: "0 orders\n" });
+    const { value } = await readLast(shop.client.connection, "ORDER", key(orderCreated, third));
+    if (value?.order === undefined) throw new Error("no order");
+    await shop.advance(value.order, "reserving");
+    expect((await orders("--untimed")).out).toBe("");
+    await shop.client.jsm.streams.purge("CHECKOUT", { filter: `checkout.timer.${third}` });
+    const { orders: found } = JSON.parse((await orders("--untimed", "--json")).out);
+    expect(found).toMatchObject([{ order_id: third, state: "reserving" }]);
+    expect(await orders("--untimed", "--ids")).toEqual({ code: 0, out: `${third}\n`, err: "" });
+  });
+
   it("ends with 2 when it is called wrongly", async () => {
     for (const args of [
       ["--state", "lost"],
       ["--limit", "0"],
       ["--limit", "10001"],
       ["--ids", "--json"],
+      ["--untimed", "--stuck"],
     ])
       expect((await orders(...args)).code).toBe(2);
   });
