@@ -10,7 +10,9 @@ set -u
 # A server that completes a commit when it starts wants 32 MiB (tools/room.ts), and some that are still there afterwards.
 needed_mib=48
 
-health=$(printf 'GET /healthz?details=true HTTP/1.0\r\n\r\n' | nc -w 3 "$1" "$2")
+# Where nc is no command of its own, it is one of busybox.
+if command -v nc >/dev/null; then netcat=nc; else netcat="busybox nc"; fi
+health=$(printf 'GET /healthz?details=true HTTP/1.0\r\n\r\n' | $netcat -w 3 "$1" "$2")
 case $health in
   *'write error'*)
     free_mib=$(df -Pk "$3" | awk 'NR == 2 { print int($4 / 1024) }')
