@@ -43,7 +43,12 @@ async function main(signal: AbortSignal): Promise<void> {
 async function check(stack: Stack): Promise<void> {
   say("every process has its permissions, and no others");
   for (const service of services) {
-    const environment = { DATA_DIR: "/data", NATS_NKEY_FILE: "/credential/seed.nk" };
+    const environment = {
+      DATA_DIR: "/data",
+      NATS_NKEY_FILE: "/credential/seed.nk",
+      // Read by order alone.
+      STORE_DISK: "/credential",
+    };
     const { args } = commandOf(service, { root: "/app", environment });
     const shown = await stack.compose("exec", "-T", service.name, "cat", "/proc/1/cmdline", "/proc/1/status");
     const [command = "", status = ""] = split(shown);
