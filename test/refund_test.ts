@@ -64,5 +64,6 @@ describe("a refund that the provider does not make", () => {
     });
     const { out } = await ops("order", id);
     expect(out).toContain("the provider will not refund: a person has to settle it");
+    expect(out).toContain("settled by: ada; note: bank transfer of 31 January");
   });
 });

@@ -149,8 +149,12 @@ const readers: ReadonlyMap<string, Reader> = new Map([
   }),
   tell("event", shop.stockReleased, () => "nothing is held any more"),
 
-  tell("state", shop.payment, ({ status, amountCents, currency, declineCode }) =>
-    withDetails(`payment ${status}: ${money(amountCents, currency)}`, { decline_code: declineCode }),
+  tell("state", shop.payment, ({ status, amountCents, currency, declineCode, settlement }) =>
+    withDetails(`payment ${status}: ${money(amountCents, currency)}`, {
+      decline_code: declineCode,
+      settled_by: settlement?.settledBy ?? "",
+      note: settlement?.note ?? "",
+    }),
   ),
   tell(
     "event",
