@@ -32,7 +32,7 @@ export class Budget {
       passed.push(second);
       second = this.#next.get(second) ?? second + 1;
     }
-    // Whoever looks from there has one step to go.
+    // A later look from there takes one step.
     for (const full of passed) this.#next.set(full, second);
     return second;
   }

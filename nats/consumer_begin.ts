@@ -23,7 +23,7 @@ export function beginsNow({ begins, effects, projection }: ConsumerSpec): boolea
   return begins === undefined ? effects !== undefined && projection !== true : begins === "now";
 }
 
-/** Whether a consumer that is to take another subject is made anew for what is stored of it. Nothing that it repeats is news. */
+/** Whether a consumer that is to take another subject starts over for what is stored of it. What it is delivered again changes nothing. */
 export function startsOverFor({ begins, effects }: ConsumerSpec): boolean {
   return begins === "first" && effects === undefined;
 }

@@ -60,7 +60,7 @@ export type Postponed =
   | { readonly kind: "overtaken" }
   | { readonly kind: "given_up"; readonly reason: string };
 
-/** A message that should have been tried again so long ago has lost its timer: whoever asks for the same tries it. */
+/** A message that should have been tried again so long ago has lost its timer: another one that asks for the same is tried. */
 export const OVERDUE_MS = 60_000;
 /** Headers are one line each, and reasons are for people. */
 const MAX_REASON = 500;

@@ -42,7 +42,7 @@ export async function sweepWaitingRegularly(options: WaitingSweepOptions): Promi
 }
 
 /**
- * Sets the timers anew of what should have been tried again a minute ago and more: a timer that did not fire (ADR 4) would be
+ * Sets new timers for what should have been tried again a minute ago and more: a timer that did not fire (ADR 4) would be
  * waited for for ever. Costs by what waits.
  *
  * @returns How many there were.
@@ -59,7 +59,7 @@ export async function sweepWaiting(options: WaitingSweepOptions, now: Date): Pro
     const set = await Promise.all(
       page.map((timer, index) => {
         const soon = new Date(now.getTime() + SOON_MS + ((found + index) / PER_SECOND) * 1_000);
-        return setAnew(timer, options, { now, soon });
+        return setAgain(timer, options, { now, soon });
       }),
     );
     found += set.filter(Boolean).length;
@@ -69,7 +69,7 @@ export async function sweepWaiting(options: WaitingSweepOptions, now: Date): Pro
 }
 
 /** @returns Whether the timer was late and what it is about still waits for it. */
-async function setAnew(
+async function setAgain(
   { subject, data }: StoredMsg,
   { ledger, waiting, signal }: WaitingSweepOptions,
   { now, soon }: { now: Date; soon: Date },

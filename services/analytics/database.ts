@@ -16,7 +16,7 @@ export interface Database<T> extends AsyncDisposable {
   /** Whether this process is the one that may write. */
   readonly isWriter: boolean;
   /**
-   * Resolves once this process is the one that may write, be it by the end of another.
+   * Resolves once this process is the one that may write: the first, or the one after another has ended.
    * @throws {Error} If the database does not answer, or `signal` aborts.
    */
   becomeWriter(signal: AbortSignal): Promise<void>;
@@ -98,7 +98,7 @@ async function openPostgres<T>(url: string, { log, leaseMs }: DatabaseOptions): 
   };
   const open = (max: number) => {
     const pool = new pg.Pool({ ...settings, max });
-    // Whoever uses it right now, or the next one to need one, is told. Within a transaction, nobody else hears of it, and what
+    // The query that uses it right now, or the next one that needs it, is told. Within a transaction, nobody else hears of it, and what
     // nobody hears ends the process.
     pool.on("connect", (client) => {
       client.on("error", (cause) => log.warn({ err: cause }, "a connection to the database was lost"));

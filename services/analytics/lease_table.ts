@@ -52,7 +52,7 @@ export async function claimLease(
   { claim, next, ms }: { claim: string; next: string; ms: number },
 ): Promise<string | undefined> {
   const { rows } = await client.query<{ holder: string }>(
-    // Touches, and so waits for, only what it may take: an upsert would lock the row of whoever writes at each look.
+    // Touches, and so waits for, only what it may take: an upsert would lock the writer's row at each look.
     `UPDATE ${LEASE}.lease SET
        holder = CASE WHEN holder = $1 THEN holder ELSE $2 END,
        until = clock_timestamp() + $3 * interval '1 ms'

@@ -23,7 +23,7 @@ export interface WriterLeaseOptions {
 
 /**
  * That one process at a time writes the projection, of those that share a database, and that another one follows when it is gone,
- * be it that its host has vanished and the server still waits for it: a lease by the database's clock, which each transaction that
+ * also when its host has vanished and the server still waits for it: a lease by the database's clock, which each transaction that
  * writes proves to hold (see `lease_table.ts`). It is renewed for as long as this object is there, whether anything is written
  * or not.
  *
@@ -120,7 +120,7 @@ export class WriterLease implements AsyncDisposable {
         standingBy = !held;
         this.#settle(({ resolve }) => resolve());
       } catch (cause) {
-        // Whoever waits is told, and says so.
+        // Its callers are told, and say so.
         if (this.#waiting === 0) {
           this.#options.log.warn(
             { err: cause },
@@ -143,7 +143,7 @@ export class WriterLease implements AsyncDisposable {
     const asked = performance.now();
     const claim = await claimLease(client, { claim: this.#claim, next: randomUUID(), ms });
     if (claim !== undefined && !this.#wanted) {
-      // Whoever waited has given up meanwhile.
+      // Its callers have given up meanwhile.
       await releaseLease(client, claim);
       return false;
     }

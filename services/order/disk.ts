@@ -7,7 +7,7 @@ export const RESERVE_MIB = 256;
 /** Of a small disk the reserve is this share at most. */
 export const RESERVE_SHARE = 1 / 8;
 
-/** How much room there is on the disk that the servers store on. Whoever fills it need not be the shop. */
+/** How much room there is on the disk that the servers store on. What fills it need not be the shop. */
 export class DiskWatch {
   readonly #path: string;
   readonly #log: Log;

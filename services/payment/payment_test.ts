@@ -317,7 +317,7 @@ describe("payment on JetStream", () => {
         body: JSON.stringify(body),
       });
 
-    it("waits in the ledger for as long as it is pending, whoever asks again", async () => {
+    it("waits in the ledger for as long as it is pending, however often it is asked for", async () => {
       await using api = new StripeStandIn();
       const provider = new Counting(
         stripe({ secretKey: SECRET_KEY, apiBase: await api.listen(), log: silent }),

@@ -45,7 +45,7 @@ async function killInHalfBatches(
     mend = async () => [],
   } = options;
   const wrong: string[] = [];
-  /** Orders anew each time, so that there are some to hit. */
+  /** Orders are placed each time, so that there are some to hit. */
   const hit = async (stream: string): Promise<boolean> => {
     let stopped = false;
     await underLoad(world, { orders: ORDERS_A_TURN }, async () => {

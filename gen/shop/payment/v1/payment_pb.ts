@@ -116,7 +116,7 @@ export type Settlement = Message<"shop.payment.v1.Settlement"> & {
   settledBy: string;
 
   /**
-   * How and why, for whoever audits the books.
+   * How and why, for those who audit the books.
    *
    * @generated from field: string note = 2;
    */
