@@ -11,12 +11,12 @@ export interface SmallDisk extends Disposable {
 }
 
 /**
- * Mounts one at `folder`, which wants root and Linux.
+ * Mounts one at `folder`, which wants Linux, and root or `sudo` that asks for no password.
  * @throws {Error} If this process may not mount.
  */
 export function mountSmallDisk(folder: string, { bytes }: { bytes: number }): SmallDisk {
   mkdirSync(folder, { recursive: true });
-  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${bytes}`, "tmpfs", folder], { stdio: "pipe" });
+  asRoot("mount", "-t", "tmpfs", "-o", `size=${bytes},mode=1777`, "tmpfs", folder);
   const filler = join(folder, "filler");
   return {
     fill() {
@@ -30,6 +30,11 @@ export function mountSmallDisk(folder: string, { bytes }: { bytes: number }): Sm
     },
     clear: () => rmSync(filler, { force: true }),
     // Lazily: a server that is just being killed still has files open there.
-    [Symbol.dispose]: () => void execFileSync("umount", ["--lazy", folder], { stdio: "pipe" }),
+    [Symbol.dispose]: () => asRoot("umount", "--lazy", folder),
   };
+}
+
+function asRoot(...command: string[]): void {
+  const [program = "", ...args] = process.getuid?.() === 0 ? command : ["sudo", "-n", ...command];
+  execFileSync(program, args, { stdio: "pipe" });
 }
