@@ -39,8 +39,15 @@ const DAY_MS = 24 * HOUR_MS;
 /** After which a person has to see to a refund that the provider has not made, or to a capture of which nobody knows. */
 export const MAX_AGE_MS = 7 * DAY_MS;
 
-/** A checkout waits for its charge half a minute, in which there are about six tries. Then it asks for a refund, which ends it. */
-const CAPTURE_PATIENCE: Patience = { firstMs: SECOND_MS / 2, maxMs: HOUR_MS / 6, maxAgeMs: MAX_AGE_MS };
+/**
+ * A customer waits for a charge, and a checkout for half a minute, in which there are about five tries. Then it asks for a refund,
+ * which ends it.
+ */
+const CAPTURE_PATIENCE: Patience = {
+  firstMs: SECOND_MS / 2,
+  maxMs: 10 * SECOND_MS,
+  maxAgeMs: MAX_AGE_MS,
+};
 /** A refund takes a provider seconds, or days. The coordinator asks again while one waits. */
 const REFUND_PATIENCE: Patience = {
   firstMs: SECOND_MS,
