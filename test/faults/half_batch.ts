@@ -98,8 +98,8 @@ const tornCommit: Fault = {
     }),
 };
 
-/** A few hundred orders and more; it is filled within a moment. */
-const DISK_BYTES = 64 * 2 ** 20;
+/** Hundreds of orders, and what nats-server needs to start besides; it is filled within a moment. */
+const DISK_BYTES = 256 * 2 ** 20;
 /** The server has tried to go on by then. */
 const TRY_MS = 300;
 
