@@ -10,6 +10,7 @@ import { allEnded, type World } from "./world.ts";
 
 /** A few hundred orders. */
 const SMALL = "6MB";
+const ENOUGH = 50;
 /** Until the store is full, on a machine that does many other things. */
 const FULL_MS = 120_000;
 
@@ -23,7 +24,8 @@ const diskFull: Fault = {
     const { nodes, tally } = world;
     if (nodes === undefined) throw new RangeError("Cannot fill the store: it is not this test's own");
     const wrong: string[] = [];
-    await underLoad(world, extent, async () => {
+    // The load ends at a dozen times as many, which has to be more than the store holds.
+    await underLoad(world, { orders: Math.max(extent.orders, ENOUGH) }, async () => {
       await until("the store to be full", () => tally.refused > 0, { timeoutMs: FULL_MS });
       const { status, type } = await post(world.orderUrl(), "/orders", {
         key: randomUUID(),
