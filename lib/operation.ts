@@ -1,3 +1,4 @@
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { MiddlewareHandler } from "hono";
 import { z } from "zod";
 
@@ -83,6 +84,11 @@ export function oneOf(words: readonly string[]): z.ZodString {
 
 /** A point in time, as RFC 3339 has it and `toISOString()` writes it. */
 export const Time = z.string().meta({ format: "date-time" });
+
+/** A {@linkcode Time} in UTC, of what a message says. */
+export function toTime(timestamp: Timestamp | undefined): string | undefined {
+  return timestamp && timestampDate(timestamp).toISOString();
+}
 
 /** An amount of money in minor units of its currency (see `currency.ts`). */
 export const Cents = z.int().meta({

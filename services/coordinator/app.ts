@@ -1,7 +1,6 @@
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
+import { described, type Env, Problem, readOrderId, toTime } from "../../lib/mod.ts";
 import { checkoutState, key, type Ledger, viewLast } from "../../nats/mod.ts";
 import { type Checkout, getCheckout } from "./api.ts";
 
@@ -19,7 +18,7 @@ export function routes(
       order_id: orderId,
       state,
       ...(reason && { reason }),
-      ...(deadline && { deadline: timestampDate(deadline).toISOString() }),
+      ...(deadline && { deadline: toTime(deadline) }),
       deferred: deferred.map(({ event }) => event),
       compensated,
     };

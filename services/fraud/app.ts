@@ -1,5 +1,3 @@
-import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
 import {
@@ -12,6 +10,7 @@ import {
   readQuery,
   requestDeadline,
   toCursor,
+  toTime,
 } from "../../lib/mod.ts";
 import {
   key,
@@ -103,8 +102,8 @@ function toJson(found: Screening): api.Review {
   return {
     order_id: found.orderId,
     status: found.status,
-    flagged_at: toIso(found.flaggedAt),
-    expires_at: toIso(found.expiresAt),
+    flagged_at: toTime(found.flaggedAt),
+    expires_at: toTime(found.expiresAt),
     evidence: found.evidence.map(({ rule, field, value, explanation }) => ({
       rule,
       field,
@@ -130,11 +129,7 @@ function toJson(found: Screening): api.Review {
       decision: decision.decision,
       reviewer: decision.reviewer,
       note: decision.note,
-      decided_at: toIso(decision.decidedAt),
+      decided_at: toTime(decision.decidedAt),
     },
   };
-}
-
-function toIso(timestamp: Timestamp | undefined): string | undefined {
-  return timestamp && timestampDate(timestamp).toISOString();
 }

@@ -1,8 +1,8 @@
 import type { MessageShape } from "@bufbuild/protobuf";
-import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
+import { described, type Env, Problem, readOrderId, toTime } from "../../lib/mod.ts";
 import {
   fulfillmentFailed,
   key,
@@ -66,5 +66,5 @@ function failedToJson({
 }
 
 function step(name: string, at: Timestamp | undefined) {
-  return { name, at: at && timestampDate(at).toISOString() };
+  return { name, at: toTime(at) };
 }

@@ -1,7 +1,6 @@
-import { timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
-import { described, type Env, Problem, readOrderId } from "../../lib/mod.ts";
+import { described, type Env, Problem, readOrderId, toTime } from "../../lib/mod.ts";
 import { key, type Ledger, mail, mailWaiting, subjectOf, viewLast, waitingId } from "../../nats/mod.ts";
 import { getMails, kinds, type Mails } from "./api.ts";
 import { eventOf, mailId } from "./decide.ts";
@@ -22,15 +21,14 @@ export function routes(
     ]);
     const mails = found.flatMap((sent) => {
       if (sent === undefined) return [];
-      const at = sent.sentAt && timestampDate(sent.sentAt).toISOString();
+      const at = toTime(sent.sentAt);
       return [{ kind: sent.kind, message_id: sent.messageId, sent_at: at }];
     });
     const late = waiting.flatMap((state, index) => {
       const { tries, firstTriedAt, nextTryAt } = state ?? {};
       const kind = kinds[index];
       if (kind === undefined || tries === undefined || nextTryAt === undefined) return [];
-      const since = firstTriedAt && timestampDate(firstTriedAt).toISOString();
-      return [{ kind, tries, since, next_try_at: timestampDate(nextTryAt).toISOString() }];
+      return [{ kind, tries, since: toTime(firstTriedAt), next_try_at: toTime(nextTryAt) }];
     });
     const answer: Mails = { order_id: orderId, mails, ...(late.length > 0 && { waiting: late }) };
     return context.json(answer);

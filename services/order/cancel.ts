@@ -1,10 +1,10 @@
 import { timestampNow } from "@bufbuild/protobuf/wkt";
 import type { Context } from "hono";
-import { type Env, Problem, requestDeadline } from "../../lib/mod.ts";
+import { type Env, Problem, requestDeadline, toTime } from "../../lib/mod.ts";
 import { key, orderCancelRequested, orderCreated, subjectOf, viewLast } from "../../nats/mod.ts";
 import type { Cancellation, CancelRequested } from "./api.ts";
 import { type CancelRequest, requestCancel } from "./decide.ts";
-import { findOrder, type Source, type Standing, toSummary, toTime, unknownOrder } from "./status.ts";
+import { findOrder, type Source, type Standing, toSummary, unknownOrder } from "./status.ts";
 
 /**
  * `POST /orders/{id}/cancel`: asks the coordinator, which has the last word, to cancel; the body is ignored. 202 with

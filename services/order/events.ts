@@ -1,10 +1,10 @@
 import { setMaxListeners } from "node:events";
 import type { NatsConnection } from "@nats-io/transport-node";
 import type { Context } from "hono";
-import { type Env, Problem, pulled, type RequestLog } from "../../lib/mod.ts";
+import { type Env, Problem, pulled, type RequestLog, toTime } from "../../lib/mod.ts";
 import { checkoutState, decode, subjectOf } from "../../nats/mod.ts";
 import { LastEventId } from "./api.ts";
-import { findOrder, fromCheckout, hasEnded, type Source, type Standing, toTime } from "./status.ts";
+import { findOrder, fromCheckout, hasEnded, type Source, type Standing } from "./status.ts";
 
 export interface EventSource extends Source {
   connection: NatsConnection;

@@ -1,4 +1,5 @@
 import type { JetStreamManager } from "@nats-io/jetstream";
+import { toTime } from "../../lib/mod.ts";
 import {
   key,
   payment,
@@ -9,7 +10,7 @@ import {
   waitingId,
 } from "../../nats/mod.ts";
 import type * as api from "./api.ts";
-import { type Standing, toTime } from "./status.ts";
+import type { Standing } from "./status.ts";
 
 /** The ledger of the payment service, which this service views and never decides upon. */
 const PAYMENT = "PAYMENT";

@@ -1,8 +1,8 @@
 import type { MessageShape } from "@bufbuild/protobuf";
-import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { CheckoutStateSchema } from "../../gen/shop/checkout/v1/checkout_state_pb.ts";
-import { Problem, readOrderId } from "../../lib/mod.ts";
+import { Problem, readOrderId, toTime } from "../../lib/mod.ts";
 import {
   checkoutState,
   key,
@@ -124,9 +124,4 @@ export function toSummary({ order, state, reason, stuck = [] }: Standing): api.O
 function toStuck({ id, service, type, status, parkedAt }: OpenLetter): api.Stuck[number] {
   const stands = status === "discarded" ? status : "parked";
   return { dead_letter: id, service, type, status: stands, since: parkedAt.toISOString() };
-}
-
-/** RFC 3339, in UTC. */
-export function toTime(timestamp: Timestamp | undefined): string | undefined {
-  return timestamp && timestampDate(timestamp).toISOString();
 }

@@ -1,4 +1,3 @@
-import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
 import type { JetStreamManager } from "@nats-io/jetstream";
 import type { Hono } from "hono";
 import {
@@ -11,6 +10,7 @@ import {
   readQuery,
   requestDeadline,
   toCursor,
+  toTime,
 } from "../../lib/mod.ts";
 import { key, type Ledger, payment, refundRefused, subjectOf, viewLast, viewPage } from "../../nats/mod.ts";
 import * as api from "./api.ts";
@@ -98,16 +98,12 @@ function toJson(found: Payment): api.Payment {
     capture_id: found.captureId || undefined,
     refund_id: found.refundId || undefined,
     decline_code: found.declineCode || undefined,
-    refund_refused: code === "" ? undefined : { code, at: toIso(found.refundRefusedAt) },
+    refund_refused: code === "" ? undefined : { code, at: toTime(found.refundRefusedAt) },
     settlement: settlement && {
       settled_by: settlement.settledBy,
       note: settlement.note,
       amount_cents: Number(settlement.amountCents),
-      settled_at: toIso(settlement.settledAt),
+      settled_at: toTime(settlement.settledAt),
     },
   };
-}
-
-function toIso(timestamp: Timestamp | undefined): string | undefined {
-  return timestamp && timestampDate(timestamp).toISOString();
 }
