@@ -6,7 +6,7 @@ import {
   type StoredMsg,
 } from "@nats-io/jetstream";
 import type { NatsConnection, QueuedIterator } from "@nats-io/transport-node";
-import { type Contract, decode, type Key, splitSubject } from "./contracts/contract.ts";
+import { type Contract, decode, type Key, splitSubject, subjectOf } from "./contracts/contract.ts";
 import { counted } from "./counted.ts";
 import { isForged } from "./forged.ts";
 import { HeaderText } from "./headers.ts";
@@ -197,6 +197,24 @@ export async function viewPage<S extends DescMessage>(
     seq,
     value: decode(contract, data),
   }));
+}
+
+/**
+ * A page of the entities that wait in a queue: the messages of `index` say which, oldest first, and `state` has where each of them
+ * stands now, which may be past waiting.
+ *
+ * @returns The last state of each, undefined where there is none; `next` is where the next page begins, undefined after the last.
+ */
+export async function viewQueue<S extends DescMessage>(
+  jsm: JetStreamManager,
+  stream: string,
+  { index, state, from, limit }: { index: Contract; state: Contract<S>; from: number; limit: number },
+): Promise<{ states: (MessageShape<S> | undefined)[]; next: number | undefined }> {
+  // One more than asked for tells whether there is a next page.
+  const entries = await viewPage(jsm, stream, index, { from, limit: limit + 1 });
+  const keys = entries.slice(0, limit).map(({ id }) => ({ subject: subjectOf(state, id), contract: state }));
+  const states = await viewMany(jsm, stream, keys);
+  return { states, next: entries[limit]?.seq };
 }
 
 /** The rest of a page that does not come within this is lost: the connection broke in the middle of it. */

@@ -20,7 +20,7 @@ import {
   screening,
   subjectOf,
   viewLast,
-  viewPage,
+  viewQueue,
 } from "../../nats/mod.ts";
 import * as api from "./api.ts";
 import { decideReview, type Screening, screeningKeys, screeningOf } from "./decide.ts";
@@ -40,15 +40,11 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
   return app
     .get("/reviews", described(api.listReviews), operator, async (context) => {
       const { cursor, limit } = readQuery(context.req.query(), api.listReviews.query);
-      // A review's timer is there for as long as the review is open, so that the timers are the queue. One more than
-      // asked for tells whether there is a next page.
-      const timers = await viewPage(jsm, ledger.stream, reviewTimer, { from: cursor, limit: limit + 1 });
-      const next = timers[limit];
-      const screenings = await Promise.all(
-        timers.slice(0, limit).map(({ id }) => viewLast(jsm, ledger.stream, key(screening, id))),
-      );
-      const reviews = screenings.flatMap((found) => (found?.status === "in_review" ? [toJson(found)] : []));
-      return context.json({ reviews, ...(next && { next_cursor: toCursor(next.seq) }) });
+      // A review's timer is there for as long as the review is open, so that the timers are the queue.
+      const queue = { index: reviewTimer, state: screening, from: cursor, limit };
+      const { states, next } = await viewQueue(jsm, ledger.stream, queue);
+      const reviews = states.flatMap((found) => (found?.status === "in_review" ? [toJson(found)] : []));
+      return context.json({ reviews, ...(next !== undefined && { next_cursor: toCursor(next) }) });
     })
     .get("/reviews/:order", described(api.getReview), operator, async (context) => {
       const orderId = readOrderId(context.req.param("order"), unknownReview);

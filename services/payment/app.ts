@@ -12,7 +12,7 @@ import {
   toCursor,
   toTime,
 } from "../../lib/mod.ts";
-import { key, type Ledger, payment, refundRefused, subjectOf, viewLast, viewPage } from "../../nats/mod.ts";
+import { key, type Ledger, payment, refundRefused, subjectOf, viewLast, viewQueue } from "../../nats/mod.ts";
 import * as api from "./api.ts";
 import type { Payment } from "./decide.ts";
 import { settle } from "./settlement.ts";
@@ -38,14 +38,10 @@ export function routes(app: Hono<Env>, dependencies: Dependencies): Hono<Env> {
     })
     .get("/refunds", described(api.listRefused), operator, async (context) => {
       const { cursor, limit } = readQuery(context.req.query(), api.listRefused.query);
-      // One more than asked for tells whether there is a next page.
-      const refused = await viewPage(jsm, ledger.stream, refundRefused, { from: cursor, limit: limit + 1 });
-      const next = refused[limit];
-      const payments = await Promise.all(
-        refused.slice(0, limit).map(({ id }) => viewLast(jsm, ledger.stream, key(payment, id))),
-      );
-      const refunds = payments.flatMap((found) => (found?.status === "refunding" ? [toJson(found)] : []));
-      return context.json({ refunds, ...(next && { next_cursor: toCursor(next.seq) }) });
+      const queue = { index: refundRefused, state: payment, from: cursor, limit };
+      const { states, next } = await viewQueue(jsm, ledger.stream, queue);
+      const refunds = states.flatMap((found) => (found?.status === "refunding" ? [toJson(found)] : []));
+      return context.json({ refunds, ...(next !== undefined && { next_cursor: toCursor(next) }) });
     })
     .post("/payments/:order/settlement", described(api.settleRefund), operator, async (context) => {
       const orderId = readOrderId(context.req.param("order"), unknownPayment);
