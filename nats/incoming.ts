@@ -63,19 +63,19 @@ export function messageIdOf({ headers }: Arrived): string | undefined {
  * @param waiting Of a service whose messages may wait.
  */
 export function arrivedOf(msg: JsMsg, log: Log, waiting?: WaitingContracts): Arrived | undefined {
-  const forged = isForged(headersOf(msg));
-  if (waiting === undefined || forged || splitSubject(msg.subject).prefix !== waiting.due.subject) {
-    return arrivedAs(deliveredOf(msg), { msg, log, forged, headers: headersOf(msg) });
+  const headers = headersOf(msg);
+  const forged = isForged(headers);
+  if (waiting !== undefined && !forged && splitSubject(msg.subject).prefix === waiting.due.subject) {
+    try {
+      const { delivered, due } = unwrap(waiting.due, msg.data);
+      const arrived = arrivedAs(delivered, { msg, log, forged, headers: delivered.headers });
+      return arrived && { ...arrived, due };
+    } catch (cause) {
+      // Nobody handles it as it is, so that it is parked.
+      log.error({ err: cause, subject: msg.subject, seq: msg.seq }, "cannot read what has waited");
+    }
   }
-  try {
-    const { delivered, due } = unwrap(waiting.due, msg.data);
-    const arrived = arrivedAs(delivered, { msg, log, forged, headers: delivered.headers });
-    return arrived && { ...arrived, due };
-  } catch (cause) {
-    log.error({ err: cause, subject: msg.subject, seq: msg.seq }, "cannot read what has waited");
-    // Nobody handles it as it is, so that it is parked.
-    return arrivedAs(deliveredOf(msg), { msg, log, forged, headers: headersOf(msg) });
-  }
+  return arrivedAs(deliveredOf(msg), { msg, log, forged, headers });
 }
 
 /** What `msg` is, without its headers being taken apart before somebody asks for them. */
