@@ -10,7 +10,7 @@ import type { Incoming } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import { isUnavailable } from "./link.ts";
 import { backoffMs } from "./pause.ts";
-import { type Postponing, postpone } from "./postpone.ts";
+import { postpone } from "./postpone.ts";
 import { FORGED, type MessageRead, type Readable, readMessage } from "./read_message.ts";
 import type { Place } from "./replays.ts";
 import { fieldsOf, finish, parkAway, type Settling } from "./settle.ts";
@@ -18,7 +18,7 @@ import { failWith } from "./spans.ts";
 import { LedgerBusyError, LedgerTimeoutError, type View } from "./task.ts";
 import type { Tracer } from "./tracer.ts";
 import { Turns } from "./turns.ts";
-import { type Patience, Waiting, type WaitingContracts } from "./waiting.ts";
+import { type Patience, type Postponed, Waiting, type WaitingContracts } from "./waiting.ts";
 
 export interface AttemptsOptions extends Settling {
   readonly ledger: Ledger;
@@ -37,9 +37,9 @@ export interface AttemptsOptions extends Settling {
 }
 
 /**
- * What became of a delivery: `done`, `wait` (stored as waiting), `dead`, `dropped` (a hint that cannot be handled) and `replayed`
- * (before, and not handled again) are acknowledged; `retry` was asked for by its handler, `error` failed, and `stopped` was given back by a process that ends. Those
- * come again.
+ * What became of a delivery. `done`, `wait` (stored as waiting), `dead`, `dropped` (a hint that cannot be handled) and `replayed`
+ * (before, and not handled again) are acknowledged. `retry` was asked for by its handler, `error` failed, and `stopped` was given
+ * back by a process that ends: those come again.
  */
 export type AttemptOutcome =
   | "done"
@@ -195,7 +195,7 @@ export class Attempts {
         },
       });
     };
-    let outcome: Outcome<unknown> | Postponing = await commit((view) =>
+    let outcome: Outcome<unknown> | Postponed = await commit((view) =>
       looked?.isOvertaken(view, now()) ? overtaken : handler.decide(view, value, deliveryIn(view)),
     );
     while (outcome.kind === "perform") {

@@ -3,12 +3,7 @@ import type { AnyHandler, Outcome } from "./handler.ts";
 import type { Incoming } from "./incoming.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Task } from "./task.ts";
-import type { Waiting } from "./waiting.ts";
-
-/** What became of a message whose handler wants it to wait. */
-export type Postponing =
-  | { kind: "waiting"; until: Date; reason: string }
-  | Extract<Outcome, { kind: "done" | "dead" }>;
+import type { Postponed, Waiting } from "./waiting.ts";
 
 export interface PostponeOptions {
   outcome: Extract<Outcome, { kind: "wait" }>;
@@ -32,38 +27,16 @@ export async function postpone(
   { subject, delivered }: Incoming,
   handler: AnyHandler,
   { outcome, waiting, work, now, budget }: PostponeOptions,
-): Promise<Postponing> {
+): Promise<Postponed> {
   const { patience } = handler;
   const { reason, notBeforeMs } = outcome;
   if (waiting === undefined || patience === undefined) {
     throw new TypeError(`Cannot have ${subject} wait: nothing says for how long, or where`);
   }
-  const jitter = Math.random();
-  return ledger.execute<Postponing>({
+  const told = { patience, jitter: Math.random(), reason, notBeforeMs, budget };
+  return ledger.execute({
     ...work,
     keys: [waiting.key],
-    decide(view) {
-      const postponed = waiting.postpone(view, delivered, {
-        now: now(),
-        patience,
-        jitter,
-        reason,
-        notBeforeMs,
-        budget,
-      });
-      switch (postponed.kind) {
-        case "wait":
-          return {
-            messages: postponed.messages,
-            result: { kind: "waiting", until: postponed.until, reason },
-          };
-        case "overtaken":
-          return { messages: [], result: { kind: "done", messages: [] } };
-        case "given_up":
-          return { messages: [], result: { kind: "dead", reason: postponed.reason } };
-        default:
-          return postponed satisfies never;
-      }
-    },
+    decide: (view) => waiting.postpone(view, delivered, { ...told, now: now() }),
   });
 }

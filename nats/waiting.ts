@@ -16,8 +16,9 @@ import {
   subjectOf,
 } from "./contracts/contract.ts";
 import { counted } from "./counted.ts";
+import type { Outcome } from "./handler.ts";
 import type { Delivered } from "./incoming.ts";
-import type { View } from "./task.ts";
+import type { Decision, View } from "./task.ts";
 
 /** How a service stores, in its own ledger, what waits for somebody outside the shop. */
 export interface WaitingContracts {
@@ -53,12 +54,10 @@ export interface Patience {
   readonly repeats?: boolean;
 }
 
-/** A message that could not be handled yet: when it is tried again, or why it will not be. */
+/** What became of a message that could not be handled yet: `done` if another delivery has seen to it. */
 export type Postponed =
-  | { readonly kind: "wait"; readonly until: Date; readonly messages: readonly Outgoing[] }
-  /** Another delivery has seen to it. */
-  | { readonly kind: "overtaken" }
-  | { readonly kind: "given_up"; readonly reason: string };
+  | { readonly kind: "waiting"; readonly until: Date; readonly reason: string }
+  | Extract<Outcome, { kind: "done" | "dead" }>;
 
 /** A message that should have been tried again so long ago has lost its timer: another one that asks for the same is tried. */
 export const OVERDUE_MS = 60_000;
@@ -116,7 +115,7 @@ export class Waiting {
   }
 
   /**
-   * Has `delivered` come again.
+   * Has `delivered` come again, unless it has waited for too long.
    * @param options.jitter Random, at least 0 and below 1.
    * @param options.budget Of the patience's `perSecond`.
    * @param options.notBeforeMs What somebody outside has asked for: the first wait, if it is longer. Default 0.
@@ -132,9 +131,9 @@ export class Waiting {
       notBeforeMs?: number | undefined;
       budget?: Budget | undefined;
     },
-  ): Postponed {
+  ): Decision<Postponed> {
     const { now, patience, jitter, notBeforeMs = 0, budget } = options;
-    if (this.isOvertaken(view, now)) return { kind: "overtaken" };
+    if (this.isOvertaken(view, now)) return { messages: [], result: { kind: "done", messages: [] } };
     const known = this.#known(view);
     const tries = (known?.tries ?? 0) + 1;
     const firstTriedAt = known?.firstTriedAt ?? timestampFromDate(now);
@@ -142,21 +141,21 @@ export class Waiting {
     if (patience.maxAgeMs !== undefined && ageMs >= patience.maxAgeMs) {
       const hours = Math.round(ageMs / 3_600_000);
       const reason = `tried ${counted(tries, "time")} in ${counted(hours, "hour")}: ${options.reason}`;
-      return { kind: "given_up", reason };
+      return { messages: [], result: { kind: "dead", reason } };
     }
     const wanted = now.getTime() + delayMs(patience, { tries, jitter, notBeforeMs });
     const until = new Date(budget?.take(wanted) ?? wanted);
     const nextTryAt = timestampFromDate(until);
-    const reason = options.reason.slice(0, MAX_REASON);
+    const { reason } = options;
     const { state, timer, due } = this.#contracts;
     const schedule = { at: until, target: subjectOf(due, this.#id) };
+    const shown = reason.slice(0, MAX_REASON);
     return {
-      kind: "wait",
-      until,
       messages: [
         message(timer, this.#id, { at: nextTryAt, tries, ...carried(delivered) }, { schedule }),
-        message(state, this.#id, { subject: this.#subject, tries, firstTriedAt, reason, nextTryAt }),
+        message(state, this.#id, { subject: this.#subject, tries, firstTriedAt, reason: shown, nextTryAt }),
       ],
+      result: { kind: "waiting", until, reason },
     };
   }
 
