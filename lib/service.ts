@@ -100,10 +100,8 @@ export async function connectService(
 
 function watchStore({ connection, config, log, checks, stack }: Observer, stream: string): StoreCheck {
   const store = new StoreCheck({ stream });
-  const stopped = new AbortController();
-  stack.defer(() => stopped.abort());
   const { NATS_MONITOR_URL: monitorUrl } = config;
-  void watchWriteErrors(store, { monitorUrl, log, signal: stopped.signal });
+  void watchWriteErrors(store, { monitorUrl, log, signal: stoppedBy(stack) });
   void (async () => {
     for await (const { type } of connection.status()) if (type === "reconnect") store.reconnected();
   })();
@@ -143,11 +141,9 @@ export async function connectObserver(
   const faults =
     config.FAULTS === "on" ? stack.use(new Faults(connection, { service: name, log, registry })) : undefined;
   const jsm = await jetstreamManager(connection, { checkAPI: false });
-  const stopped = new AbortController();
-  stack.defer(() => stopped.abort());
   let whole = false;
   const { REPLICAS: replicas, NATS_MONITOR_URL: monitorUrl } = config;
-  const { signal } = stopped;
+  const signal = stoppedBy(stack);
   const onFindings = (findings: readonly Finding[]) => setFindings(metrics, findings);
   // Beside the start, not before it: whatever is missing is waited for, and others see why this one is not ready.
   void startCheck(connection, jsm, { service: name, replicas, monitorUrl, log, signal, onFindings }).then(
@@ -217,13 +213,18 @@ export function consume(
   );
   service.checks.consumers = () => processor.ready;
   if (waiting === undefined) return;
-  const stopping = new AbortController();
-  const { jsm } = service;
-  const swept = sweepWaitingRegularly({ jsm, ledger, waiting, log, signal: stopping.signal });
-  service.stack.defer(async () => {
-    stopping.abort();
-    await swept;
-  });
+  const { jsm, stack } = service;
+  const signal = stoppedBy(stack);
+  const sweep = () => sweepWaitingRegularly({ jsm, ledger, waiting, log, signal });
+  // If it is never opened, others say so.
+  void opened.then(sweep, () => undefined);
+}
+
+/** Aborts when the stack is disposed of. */
+function stoppedBy(stack: AsyncDisposableStack): AbortSignal {
+  const stopped = new AbortController();
+  stack.defer(() => stopped.abort());
+  return stopped.signal;
 }
 
 /** Serves `/healthz`, `/readyz`, `/metrics`, `/openapi.json` and what `routes` adds. */

@@ -25,7 +25,7 @@ const SOON_MS = 1_000;
 /** So many of them at a time, one after the other. */
 const PER_SECOND = 50;
 
-/** Sweeps once the ledger is open and then hourly, until `signal` aborts. A sweep that fails is reported, and made up for. */
+/** Sweeps at once and then hourly, until `signal` aborts. A sweep that fails is reported, and made up for. */
 export async function sweepWaitingRegularly(options: WaitingSweepOptions): Promise<void> {
   const { log, signal } = options;
   while (!signal.aborted) {
