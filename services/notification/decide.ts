@@ -47,9 +47,9 @@ export interface HandlerOptions {
 export function handlers({ mailer, patience = PATIENCE }: HandlerOptions) {
   const by = { mailer, patience };
   return [
-    mails(orderCreated, "order_received", { write: orderReceived, ...by }),
-    mails(checkoutCompleted, "order_completed", { write: orderCompleted, ...by }),
-    mails(checkoutCancelled, "order_cancelled", {
+    mails(eventOf.order_received, "order_received", { write: orderReceived, ...by }),
+    mails(eventOf.order_completed, "order_completed", { write: orderCompleted, ...by }),
+    mails(eventOf.order_cancelled, "order_cancelled", {
       write: (order, { reason }) => orderCancelled(order, reason),
       ...by,
     }),

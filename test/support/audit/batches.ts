@@ -1,13 +1,12 @@
+import { splitSubject, streamHolding, topology } from "../../../nats/mod.ts";
 import type { Ledgers, Stored } from "./ledgers.ts";
 
-/** Schedules leave their stream once they have fired or were cancelled, and with them their place in a batch. */
-const removable = /^(checkout\.timer|fraud\.review_timer|(payment|notification)\.waiting_timer)\./;
-
 /** What a schedule fires carries the headers of the schedule, those of its batch among them, and is of no batch. */
-const fired = /^(checkout\.deadline_passed|fraud\.review_due|(payment|notification)\.waiting_due)\./;
+const fired = (topology.contracts ?? []).filter((contract) => contract.fired);
+const firedKinds = new Set(fired.map(({ subject }) => subject));
 
-/** Streams that have schedules. */
-const scheduling: readonly string[] = ["CHECKOUT", "FRAUD", "PAYMENT", "NOTIFICATION"];
+/** Streams that have schedules, which leave them once they have fired or were cancelled, and with them their place in a batch. */
+const scheduling = new Set(fired.map((contract) => streamHolding(contract)?.name));
 
 interface Batches {
   /** Batches of which something is still stored. */
@@ -23,7 +22,7 @@ export function checkBatches(ledgers: Ledgers): Batches {
   const faults: string[] = [];
   let count = 0;
   for (const [stream, messages] of Object.entries(ledgers)) {
-    const schedules = messages.some(({ subject }) => removable.test(subject)) || scheduling.includes(stream);
+    const schedules = scheduling.has(stream);
     const bySeq = new Map(messages.map((message) => [message.seq, message]));
     const last = messages.at(-1)?.seq ?? 0;
     for (const [batch, first] of firstOfEach(messages)) {
@@ -59,7 +58,7 @@ function firstOfEach(messages: readonly Stored[]): Map<string, Stored> {
 
 /** Empty for a message that was stored alone. */
 function batchOf({ subject, headers }: Stored): string {
-  return fired.test(subject) ? "" : headers.get("Nats-Batch-Id");
+  return firedKinds.has(splitSubject(subject).prefix) ? "" : headers.get("Nats-Batch-Id");
 }
 
 function placeOf(message: Stored): number {
