@@ -1,6 +1,6 @@
 import { setInterval } from "node:timers/promises";
 import type { Logger } from "pino";
-import { type CommitOutcome, readWriteErrors } from "../nats/mod.ts";
+import { type CommitOutcome, monitorUrlsOf, readWriteErrors } from "../nats/mod.ts";
 
 /** One commit without an answer may be a message that was lost on its way; the next one tells. */
 const UNANSWERED = 2;
@@ -97,7 +97,7 @@ export interface WatchOptions {
 /** Asks the servers from time to time which streams they do not write, and tells `check`. Resolves when it is ended. */
 export async function watchWriteErrors(check: StoreCheck, options: WatchOptions): Promise<void> {
   const { monitorUrl, log, signal, everyMs = LOOK_EVERY_MS } = options;
-  const urls = monitorUrl?.split(",").map((url) => url.trim()) ?? [];
+  const urls = monitorUrlsOf(monitorUrl);
   if (urls.length === 0) return;
   let told = "";
   const ask = async (url: string) => {

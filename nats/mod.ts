@@ -21,6 +21,7 @@ export { type Inspection, inspect } from "./inspect_letter.ts";
 export * from "./lag.ts";
 export * from "./ledger.ts";
 export * from "./link.ts";
+export * from "./monitor_urls.ts";
 export * from "./open_letters.ts";
 export * from "./order_states.ts";
 export * from "./pages.ts";

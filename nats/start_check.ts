@@ -4,6 +4,7 @@ import { bucketConfig, consumerConfig, streamConfig } from "./apply.ts";
 import { compare, orMissing, withFilters } from "./compare.ts";
 import type { Log } from "./connection.ts";
 import { getJson } from "./get_json.ts";
+import { monitorUrlsOf } from "./monitor_urls.ts";
 import { backoffMs, pause } from "./pause.ts";
 import { topology as shop, type Topology } from "./topology.ts";
 
@@ -92,8 +93,7 @@ export async function checkServers(
       findings.push({ kind: "weaker", what: `${name} pause`, wanted: "unset", is });
     }
   }
-  const urls = monitorUrl?.split(",").map((url) => url.trim()) ?? [];
-  findings.push(...(await Promise.all(urls.map(checkSync))).flat());
+  findings.push(...(await Promise.all(monitorUrlsOf(monitorUrl).map(checkSync))).flat());
   return findings;
 }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { monitorUrlsOf } from "../../nats/mod.ts";
 
 /** What the streams of one server take of what they may take together. */
 export interface StoreUsage {
@@ -17,8 +18,7 @@ const Jsz = z.object({ storage: z.number(), config: z.object({ max_storage: z.nu
  * @param monitorUrl Comma-separated base URLs. Default: none, and nothing is known.
  */
 export async function readStoreUsage(monitorUrl: string | undefined): Promise<StoreUsage[]> {
-  const urls = monitorUrl?.split(",").map((url) => url.trim().replace(/\/$/, "")) ?? [];
-  const usage = await Promise.all(urls.map(usageOf));
+  const usage = await Promise.all(monitorUrlsOf(monitorUrl).map(usageOf));
   return usage.filter((one) => one !== undefined);
 }
 

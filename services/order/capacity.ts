@@ -1,6 +1,6 @@
 import { setInterval } from "node:timers/promises";
 import { z } from "zod";
-import { getJson, type Log } from "../../nats/mod.ts";
+import { getJson, type Log, monitorUrlsOf } from "../../nats/mod.ts";
 import { DiskWatch } from "./disk.ts";
 
 /** Whether the servers have room for the whole way of one more order. */
@@ -40,7 +40,7 @@ export interface CapacityOptions {
  */
 export function watchCapacity(options: CapacityOptions): Capacity {
   const { log, signal, unwritable = () => [], everyMs = CHECK_EVERY_MS } = options;
-  const urls = options.monitorUrl?.split(",").map((url) => `${url.trim().replace(/\/$/, "")}/jsz`) ?? [];
+  const urls = monitorUrlsOf(options.monitorUrl).map((url) => `${url}/jsz`);
   const disk = options.disk === undefined ? undefined : new DiskWatch(options.disk, { log });
   const capacity = { full: false };
   let used = 0;
