@@ -1,7 +1,7 @@
 // For the tests of this folder.
 import { create, type MessageShape } from "@bufbuild/protobuf";
-import { SMTPServer } from "smtp-server";
 import { OrderSchema } from "../../gen/shop/order/v1/order_pb.ts";
+import { listenSmtp } from "./listen_smtp.ts";
 import type { Letter } from "./mailer.ts";
 
 export type Order = MessageShape<typeof OrderSchema>;
@@ -94,49 +94,38 @@ export interface Smtp extends AsyncDisposable {
 /** @param options.utf8 Whether it has SMTPUTF8. Default: true. */
 export async function startSmtp(port = 0, { utf8 = true }: { utf8?: boolean } = {}): Promise<Smtp> {
   let connections = 0;
-  const answer = (at: Refusal["at"], done: (error?: Error | null) => void) => {
+  const errorAt = (at: Refusal["at"]) => {
     const { refuse } = smtp;
-    if (refuse?.at !== at) return done();
-    done(Object.assign(new Error(refuse.text), { responseCode: refuse.code }));
+    return refuse?.at === at
+      ? Object.assign(new Error(refuse.text), { responseCode: refuse.code })
+      : undefined;
   };
-  const server = new SMTPServer({
-    authOptional: true,
+  const server = await listenSmtp({
+    port,
     hideSMTPUTF8: !utf8,
-    disabledCommands: ["STARTTLS"],
-    closeTimeout: 100,
     onConnect: (_, done) => {
       connections += 1;
       smtp.mostConnections = Math.max(smtp.mostConnections, connections);
-      answer("connect", done);
+      done(errorAt("connect"));
     },
     onClose: () => {
       connections -= 1;
     },
-    onMailFrom: (_, __, done) => answer("mail", done),
-    onRcptTo: (_, __, done) => answer("rcpt", done),
-    onData: (stream, session, done) => {
-      const chunks: Buffer[] = [];
-      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-      stream.on("end", () => {
-        if (smtp.refuse?.at === "data") return answer("data", done);
-        const { rcptTo, smtpUtf8 = false } = session.envelope;
-        const to = rcptTo.map(({ address }) => address);
-        smtp.mails.push({ ...parseMail(Buffer.concat(chunks).toString()), to, utf8: smtpUtf8 });
-        done();
-      });
+    onMailFrom: (_, __, done) => done(errorAt("mail")),
+    onRcptTo: (_, __, done) => done(errorAt("rcpt")),
+    onMail(source, { envelope }) {
+      const refused = errorAt("data");
+      if (refused !== undefined) return refused;
+      const { rcptTo, smtpUtf8 = false } = envelope;
+      smtp.mails.push({ ...parseMail(source), to: rcptTo.map(({ address }) => address), utf8: smtpUtf8 });
+      return undefined;
     },
   });
-  // A client that hangs up is an error to this server, and is what some tests are about.
-  server.on("error", () => undefined);
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", () => resolve()));
-  const address = server.server.address();
-  if (address === null || typeof address === "string") throw new Error("Cannot learn the port of a server");
   const smtp = {
-    url: `smtp://127.0.0.1:${address.port}`,
+    ...server,
     mails: [] as (ParsedMail & { to: string[]; utf8: boolean })[],
     mostConnections: 0,
     refuse: undefined as Refusal | undefined,
-    [Symbol.asyncDispose]: () => new Promise<void>((resolve) => server.close(() => resolve())),
   };
   return smtp;
 }

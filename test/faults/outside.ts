@@ -6,7 +6,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { type JetStreamClient, jetstream } from "@nats-io/jetstream";
 import { connect, headers as createHeaders, type MsgHdrs } from "@nats-io/transport-node";
-import { SMTPServer } from "smtp-server";
 import {
   accessOptions,
   type Contract,
@@ -19,6 +18,7 @@ import {
   refundPayment,
   streamHolding,
 } from "../../nats/mod.ts";
+import { listenSmtp } from "../../services/notification/listen_smtp.ts";
 import { drained, until } from "../support/mod.ts";
 import type { Fault } from "./fault.ts";
 import { place, underLoad } from "./load.ts";
@@ -40,29 +40,19 @@ const END_MS = 180_000;
 async function greylisting(stack: AsyncDisposableStack): Promise<Outside> {
   const folder = await mkdtemp(join(tmpdir(), "fault-mails-"));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
-  const server = new SMTPServer({
-    authOptional: true,
-    disabledCommands: ["STARTTLS"],
-    onRcptTo: ({ address }, _, done) => {
-      const isUnknown = address.startsWith("greylisted");
-      done(isUnknown ? Object.assign(new Error("Greylisted, come again"), { responseCode: 451 }) : null);
-    },
-    onData: (stream, _, done) => {
-      const chunks: Buffer[] = [];
-      stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-      stream.on("end", () => {
-        const source = Buffer.concat(chunks).toString().replaceAll("\r\n", "\n");
-        appendFileSync(join(folder, "smtp.mbox"), `From smtp\n${source}\n\n`);
-        done();
-      });
-    },
-  });
-  server.on("error", () => undefined);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
-  stack.defer(() => new Promise<void>((resolve) => server.close(() => resolve())));
-  const address = server.server.address();
-  if (address === null || typeof address === "string") throw new Error("Cannot learn the port of a server");
-  return { environment: { SMTP_URL: `smtp://127.0.0.1:${address.port}` }, mailFolders: [folder] };
+  const { url } = stack.use(
+    await listenSmtp({
+      onRcptTo: ({ address }, _, done) => {
+        const isUnknown = address.startsWith("greylisted");
+        done(isUnknown ? Object.assign(new Error("Greylisted, come again"), { responseCode: 451 }) : null);
+      },
+      onMail(source) {
+        appendFileSync(join(folder, "smtp.mbox"), `From smtp\n${source.replaceAll("\r\n", "\n")}\n\n`);
+        return undefined;
+      },
+    }),
+  );
+  return { environment: { SMTP_URL: url }, mailFolders: [folder] };
 }
 
 /** Stores `count` refunds that the sandbox leaves pending, and as many mails that the server does not take. */
